@@ -1,0 +1,131 @@
+// Package migrations holds the schema of the record as goose migrations and applies them. Files that have landed are never
+// edited: their checksums stand in migrations.sum, and a test compares them. Schema.sql, generated, shows the result.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// Files are the migrations, one SQL file each with an Up and a Down part.
+//
+//go:embed *.sql
+var Files embed.FS
+
+// ErrNotMigrated says that the database is older than this program.
+var ErrNotMigrated = errors.New("the database is not migrated: run `worker migrate up`")
+
+// Status is one migration and whether it is applied.
+type Status struct {
+	Version int64
+	Name    string
+	Applied bool
+}
+
+// open makes a provider on the database at dsn. Migrations of several processes wait for each other (advisory lock).
+func open(dsn string) (*goose.Provider, *sql.DB, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, nil, errors.New("DATABASE_URL is not a PostgreSQL address")
+	}
+	db := stdlib.OpenDB(*cfg)
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	files, err := fs.Sub(Files, ".")
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker), goose.WithVerbose(false))
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return p, db, nil
+}
+
+// Up applies every missing migration and returns the names of those it applied. Each one is a transaction.
+func Up(ctx context.Context, dsn string) ([]string, error) {
+	p, db, err := open(dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	results, err := p.Up(ctx)
+	return names(results), err
+}
+
+// Down takes back the newest migration and returns its name; "" when there is none.
+func Down(ctx context.Context, dsn string) (string, error) {
+	p, db, err := open(dsn)
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	r, err := p.Down(ctx)
+	if errors.Is(err, goose.ErrNoNextVersion) || (err == nil && r == nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return r.Source.Path, nil
+}
+
+// List returns all migrations in order.
+func List(ctx context.Context, dsn string) ([]Status, error) {
+	p, db, err := open(dsn)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	rows, err := p.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Status, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, Status{Version: r.Source.Version, Name: r.Source.Path, Applied: r.State == goose.StateApplied})
+	}
+	return out, nil
+}
+
+// Version returns the version of the database (0 when empty) and the newest one this program knows.
+func Version(ctx context.Context, dsn string) (have, want int64, err error) {
+	p, db, err := open(dsn)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer db.Close()
+	return p.GetVersions(ctx)
+}
+
+// Check returns ErrNotMigrated when the database lacks a migration. A newer database passes: schema changes expand first, so
+// the former program runs on it.
+func Check(ctx context.Context, dsn string) error {
+	have, want, err := Version(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	if have < want {
+		return fmt.Errorf("%w (it is at version %d, this program needs %d)", ErrNotMigrated, have, want)
+	}
+	return nil
+}
+
+func names(results []*goose.MigrationResult) []string {
+	out := make([]string, 0, len(results))
+	for _, r := range results {
+		out = append(out, r.Source.Path)
+	}
+	return out
+}
