@@ -1,5 +1,5 @@
 // Package migrations holds the schema of the record as goose migrations and applies them. Files that have landed are never
-// edited: their checksums stand in migrations.sum, and a test compares them. Schema.sql, generated, shows the result.
+// edited: their checksums stand in migrations.sum, and a test compares them; testdata/schema.txt shows the result for review.
 package migrations
 
 import (
