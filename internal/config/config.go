@@ -1,0 +1,368 @@
+// Package config reads the settings from the environment, once, at start. It is the only package that does. .env.example and
+// docs/settings.md are generated from the structs here (make generate).
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Secret is a value that never prints: fmt, JSON, text and slog show <secret>.
+type Secret string
+
+// String hides the value.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "<secret>"
+}
+
+// GoString hides the value from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the value from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Reveal returns the value itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Seconds is a duration written as a number of seconds ("65") or with a unit ("1m5s", "250ms").
+type Seconds time.Duration
+
+// UnmarshalText reads "65" or "1m5s".
+func (s *Seconds) UnmarshalText(text []byte) error {
+	t := string(text)
+	if t != "" && strings.Trim(t, "0123456789.") == "" {
+		t += "s"
+	}
+	d, err := time.ParseDuration(t)
+	if err != nil || d < 0 {
+		return fmt.Errorf("want seconds (65) or a duration (1m5s), not %q", string(text))
+	}
+	*s = Seconds(d)
+	return nil
+}
+
+// D is the duration.
+func (s Seconds) D() time.Duration { return time.Duration(s) }
+
+// String writes it as a duration.
+func (s Seconds) String() string { return time.Duration(s).String() }
+
+// Config holds every setting. Each field's tags give name (env), default (envDefault) and meaning (doc); alias names a former
+// name that stays valid.
+type Config struct {
+	Servers
+	NPHIES
+	Teams
+	Links
+	Vault
+	Process
+}
+
+// Servers are the record and the schedule.
+type Servers struct {
+	DatabaseURL Secret `env:"DATABASE_URL" doc:"PostgreSQL, the record: postgres://user:password@host:5432/db. Several hosts and target_session_attrs are allowed."`
+	RedisURL    Secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Redis 6.2 or later with maxmemory-policy noeviction, the schedule: redis://, rediss:// (TLS) with user, password, db; unix:///path; redis+sentinel://user:password@h1,h2/master/db; redis+cluster://h1,h2."`
+}
+
+// NPHIES is the exchange.
+type NPHIES struct {
+	BaseURL       string  `env:"NPHIES_BASE_URL" doc:"Address of NPHIES; /$process-message is appended."`
+	License       string  `env:"NPHIES_PROVIDER_LICENSE" doc:"Our provider licence. Several, separated by commas, are polled each."`
+	Timeout       Seconds `env:"NPHIES_TIMEOUT" envDefault:"65" doc:"Longest time for one exchange. NPHIES itself gives up after 60 s and answers so."`
+	PollInterval  Seconds `env:"NPHIES_POLL_INTERVAL" envDefault:"300" doc:"Time between two looks into the mailbox of a licence. Waiting messages are fetched at once regardless."`
+	PollCount     int     `env:"NPHIES_POLL_COUNT" envDefault:"50" doc:"Messages asked for in one poll, 1 to 100."`
+	RecheckAfter  Seconds `env:"NPHIES_RECHECK_AFTER" envDefault:"24h" doc:"A claim pending for longer is sent again, byte for byte: NPHIES answers it with its latest response."`
+	PKCS12File    string  `env:"NPHIES_CLIENT_PKCS12_FILE" doc:"Client certificate with key as PKCS#12 (.p12, .pfx)."`
+	PKCS12Pass    Secret  `env:"NPHIES_CLIENT_PKCS12_PASSWORD" doc:"Its passphrase."`
+	CertFile      string  `env:"NPHIES_CLIENT_CERT_FILE" doc:"Client certificate as PEM, instead of PKCS#12."`
+	KeyFile       string  `env:"NPHIES_CLIENT_KEY_FILE" doc:"Its key as PEM."`
+	CAFile        string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
+	IdentifierURL string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
+	Concurrency   int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
+}
+
+// Teams is notifying.
+type Teams struct {
+	Enabled       bool    `env:"TEAMS_WEBHOOK_ENABLED" envDefault:"true" doc:"false: events are not written and nothing is posted."`
+	VaultPath     string  `env:"TEAMS_WEBHOOK_VAULT_PATH" envDefault:"secret/teams/webhooks" doc:"Where Vault keeps the webhooks, keys in lower case (sre). Used when VAULT_ADDR is set."`
+	RateRequests  int     `env:"TEAMS_RATE_LIMIT_REQUESTS" envDefault:"60" doc:"Posts to one webhook within the period, all workers together."`
+	RatePeriod    Seconds `env:"TEAMS_RATE_LIMIT_PERIOD" envDefault:"60" doc:"That period."`
+	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once."`
+	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 24. Several, separated by blanks, while one is changed."`
+	MaxRetries    int     `env:"TEAMS_MAX_RETRIES" envDefault:"3" doc:"Failed posts before a notification is given up, 0 to 3."`
+	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of the delay between them."`
+	MaxRetryDelay Seconds `env:"TEAMS_MAX_RETRY_DELAY" envDefault:"60" doc:"Its upper limit."`
+	Timeout       Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
+	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Idle connections kept, all hosts together."`
+	ConnsPerHost  int     `env:"TEAMS_CONNECTIONS_PER_HOST" envDefault:"10" doc:"Connections to one host."`
+	DigestAbove   int     `env:"TEAMS_DIGEST_ABOVE" envDefault:"20" doc:"More waiting INFO to MEDIUM notifications than this in one channel are sent as one digest card. 0 switches digests off."`
+	AllowInsecure bool    `env:"TEAMS_WEBHOOK_ALLOW_INSECURE" envDefault:"false" doc:"Allows http and loopback hosts. For tests and the demo only."`
+	SecurityEng   Secret  `env:"TEAMS_WEBHOOK_SECURITY_ENG" doc:"Workflows webhook of the channel of SECURITY_ENG, when Vault has none. Stakeholders may share a webhook."`
+	CloudOps      Secret  `env:"TEAMS_WEBHOOK_CLOUDOPS" doc:"The same for CLOUDOPS."`
+	RuntimeEng    Secret  `env:"TEAMS_WEBHOOK_RUNTIME_ENG" doc:"The same for RUNTIME_ENG."`
+	DevOps        Secret  `env:"TEAMS_WEBHOOK_DEVOPS" doc:"The same for DEVOPS."`
+	SRE           Secret  `env:"TEAMS_WEBHOOK_SRE" doc:"The same for SRE."`
+	Compliance    Secret  `env:"TEAMS_WEBHOOK_COMPLIANCE" doc:"The same for COMPLIANCE."`
+	Integration   Secret  `env:"TEAMS_WEBHOOK_NPHIES_INTEGRATION" doc:"The same for NPHIES_INTEGRATION."`
+	PMO           Secret  `env:"TEAMS_WEBHOOK_PMO" doc:"The same for PMO."`
+	ChannelPrefix string  `env:"TEAMS_REDIS_CHANNEL_PREFIX" envDefault:"teams:events:" doc:"Each event is published on this Redis channel, with its type appended, without personal data."`
+	EventTTL      Seconds `env:"TEAMS_EVENT_TTL" envDefault:"86400" doc:"How long the published event is also kept as a key."`
+	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept."`
+	AuditTable    string  `env:"TEAMS_AUDIT_TABLE" envDefault:"teams_notifications" doc:"Kept for compatibility; only teams_notifications is allowed."`
+}
+
+// Links are the addresses that buttons on cards open; an empty one leaves its button out.
+type Links struct {
+	MonitorURL    string `env:"MONITOR_URL" alias:"FLOWER_URL" doc:"Public address of the monitor."`
+	GrafanaURL    string `env:"GRAFANA_URL" doc:"Grafana."`
+	KibanaURL     string `env:"KIBANA_URL" doc:"Kibana."`
+	PortalURL     string `env:"NPHIES_PORTAL_URL" doc:"NPHIES portal."`
+	StatusURL     string `env:"NPHIES_STATUS_URL" doc:"NPHIES status page."`
+	DocsURL       string `env:"NPHIES_DOCS_URL" doc:"NPHIES documentation."`
+	ClaimLincURL  string `env:"CLAIMLINC_URL" doc:"ClaimLinc."`
+	VaultRunbook  string `env:"VAULT_RUNBOOK_URL" doc:"Runbook for Vault."`
+	QueueRunbook  string `env:"QUEUE_RUNBOOK_URL" alias:"CELERY_RUNBOOK_URL" doc:"Runbook for the queues."`
+	NPHIESRunbook string `env:"NPHIES_RUNBOOK_URL" doc:"Runbook for NPHIES."`
+}
+
+// Vault is where secrets may come from.
+type Vault struct {
+	Addr     string  `env:"VAULT_ADDR" doc:"Address of Vault; empty: secrets come from the environment only."`
+	Token    Secret  `env:"VAULT_TOKEN" doc:"Login by token."`
+	RoleID   string  `env:"VAULT_ROLE_ID" doc:"Login by AppRole."`
+	SecretID Secret  `env:"VAULT_SECRET_ID" doc:"Login by AppRole."`
+	K8sRole  string  `env:"VAULT_KUBERNETES_ROLE" doc:"Login by the pod's Kubernetes service account."`
+	Refresh  Seconds `env:"VAULT_REFRESH_INTERVAL" envDefault:"60" doc:"How often the webhooks are read again."`
+}
+
+// Process is about the programs themselves.
+type Process struct {
+	HTTPAddr        string  `env:"HTTP_ADDR" envDefault:":9090" doc:"Worker: /metrics, /livez, /readyz."`
+	MonitorAddr     string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
+	ActionsAddr     string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
+	MonitorUsers    Secret  `env:"MONITOR_USERS" doc:"Who may sign in to the monitor: name:role:bcrypt-hash, separated by blanks or new lines; role viewer or operator. htpasswd -nbB makes the hash."`
+	MonitorInsecure bool    `env:"MONITOR_INSECURE_COOKIES" envDefault:"false" doc:"Lets the session cookie travel over http. For loopback and the demo only."`
+	Environment     string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
+	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
+	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
+	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
+}
+
+// SettingError is one wrong setting.
+type SettingError struct {
+	Name    string
+	Problem string
+}
+
+func (e *SettingError) Error() string { return e.Name + ": " + e.Problem }
+
+// Load reads all settings from the environment and checks their form. The error joins one *SettingError for each wrong one.
+func Load() (*Config, error) { return LoadFrom(env.ToMap(os.Environ())) }
+
+// LoadFrom is Load on a given environment.
+func LoadFrom(environ map[string]string) (*Config, error) {
+	known := map[string]string{}
+	for _, s := range Settings() {
+		// A variable set to empty counts as not set: the default holds.
+		v := environ[s.Name]
+		if v == "" && s.Alias != "" {
+			v = environ[s.Alias]
+		}
+		if v != "" {
+			known[s.Name] = v
+		}
+	}
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: known}); err != nil {
+		return nil, parseErrors(err)
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// parseErrors turns the library's errors, which name Go fields, into ones that name settings.
+func parseErrors(err error) error {
+	var agg env.AggregateError
+	if !errors.As(err, &agg) {
+		return err
+	}
+	var out []error
+	for _, e := range agg.Errors {
+		var pe env.ParseError
+		if !errors.As(e, &pe) {
+			out = append(out, e)
+			continue
+		}
+		name, want := pe.Name, "a valid "+pe.Type.String()
+		for _, s := range Settings() {
+			if s.Field == pe.Name {
+				name = s.Name
+			}
+		}
+		switch pe.Type.Kind() { //nolint:exhaustive // only what the structs use
+		case reflect.Bool:
+			want = "true or false"
+		case reflect.Int:
+			want = "a whole number"
+		case reflect.Float64:
+			want = "a number"
+		case reflect.Int64:
+			want = "seconds (65) or a duration (1m5s)"
+		}
+		out = append(out, &SettingError{Name: name, Problem: "not allowed; want " + want})
+	}
+	return errors.Join(out...)
+}
+
+func (c *Config) check() error {
+	var errs []error
+	bad := func(name, format string, args ...any) {
+		errs = append(errs, &SettingError{Name: name, Problem: fmt.Sprintf(format, args...)})
+	}
+	between := func(name string, v, lo, hi int) {
+		if v < lo || v > hi {
+			bad(name, "%d is not allowed; want %d to %d", v, lo, hi)
+		}
+	}
+	oneOf := func(name, v string, allowed ...string) {
+		for _, a := range allowed {
+			if v == a {
+				return
+			}
+		}
+		bad(name, "%q is not allowed; want %s", v, strings.Join(allowed, ", "))
+	}
+	link := func(name, v string) {
+		if v == "" {
+			return
+		}
+		u, err := url.Parse(v)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			bad(name, "not an address; want http:// or https://")
+		}
+	}
+	positive := func(name string, d Seconds) {
+		if d <= 0 {
+			bad(name, "must be more than 0")
+		}
+	}
+	between("NPHIES_POLL_COUNT", c.PollCount, 1, 100)
+	between("NPHIES_SUBMIT_CONCURRENCY", c.Concurrency, 1, 100)
+	between("TEAMS_MAX_RETRIES", c.MaxRetries, 0, 3)
+	between("TEAMS_RATE_LIMIT_REQUESTS", c.RateRequests, 1, 1_000_000)
+	between("TEAMS_RATE_LIMIT_BURST", c.RateBurst, 1, 1_000_000)
+	between("TEAMS_TOTAL_CONNECTIONS", c.TotalConns, 1, 10_000)
+	between("TEAMS_CONNECTIONS_PER_HOST", c.ConnsPerHost, 1, 10_000)
+	between("TEAMS_DIGEST_ABOVE", c.DigestAbove, 0, 1_000_000)
+	between("TEAMS_AUDIT_RETENTION_DAYS", c.RetentionDays, 1, 36_500)
+	if c.RetryFactor < 1 || c.RetryFactor > 10 {
+		bad("TEAMS_RETRY_FACTOR", "%v is not allowed; want 1 to 10", c.RetryFactor)
+	}
+	positive("NPHIES_TIMEOUT", c.NPHIES.Timeout)
+	positive("NPHIES_POLL_INTERVAL", c.PollInterval)
+	positive("NPHIES_RECHECK_AFTER", c.RecheckAfter)
+	positive("TEAMS_RATE_LIMIT_PERIOD", c.RatePeriod)
+	positive("TEAMS_MAX_RETRY_DELAY", c.MaxRetryDelay)
+	positive("TEAMS_CONNECTION_TIMEOUT", c.Teams.Timeout)
+	positive("TEAMS_EVENT_TTL", c.EventTTL)
+	positive("RECONCILE_INTERVAL", c.Reconcile)
+	positive("VAULT_REFRESH_INTERVAL", c.Refresh)
+	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
+	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
+	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
+	link("NPHIES_BASE_URL", c.BaseURL)
+	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
+	link("VAULT_ADDR", c.Vault.Addr)
+	for _, l := range []struct{ name, v string }{
+		{"MONITOR_URL", c.MonitorURL}, {"GRAFANA_URL", c.GrafanaURL}, {"KIBANA_URL", c.KibanaURL}, {"NPHIES_PORTAL_URL", c.PortalURL},
+		{"NPHIES_STATUS_URL", c.StatusURL}, {"NPHIES_DOCS_URL", c.DocsURL}, {"CLAIMLINC_URL", c.ClaimLincURL},
+		{"VAULT_RUNBOOK_URL", c.VaultRunbook}, {"QUEUE_RUNBOOK_URL", c.QueueRunbook}, {"NPHIES_RUNBOOK_URL", c.NPHIESRunbook},
+	} {
+		link(l.name, l.v)
+	}
+	for _, a := range []struct{ name, v string }{{"HTTP_ADDR", c.HTTPAddr}, {"MONITOR_ADDR", c.MonitorAddr}, {"ACTIONS_ADDR", c.ActionsAddr}} {
+		if _, _, err := net.SplitHostPort(a.v); err != nil {
+			bad(a.name, "%q is not an address; want host:port or :port", a.v)
+		}
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		bad("NPHIES_CLIENT_CERT_FILE", "set it together with NPHIES_CLIENT_KEY_FILE")
+	}
+	if c.CertFile != "" && c.PKCS12File != "" {
+		bad("NPHIES_CLIENT_PKCS12_FILE", "set either this or NPHIES_CLIENT_CERT_FILE")
+	}
+	return errors.Join(errs...)
+}
+
+// Require returns an error that names each of the given settings that is empty.
+func (c *Config) Require(names ...string) error {
+	var errs []error
+	v := reflect.ValueOf(*c)
+	for _, name := range names {
+		for _, s := range Settings() {
+			if s.Name == name && v.FieldByIndex(s.index).IsZero() {
+				errs = append(errs, &SettingError{Name: name, Problem: "is needed and not set: " + s.Doc})
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Licenses are the provider licences to poll.
+func (c *Config) Licenses() []string {
+	return strings.FieldsFunc(c.License, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Webhooks maps stakeholders to the webhooks given in the environment.
+func (c *Config) Webhooks() map[string]Secret {
+	out := map[string]Secret{}
+	for name, v := range map[string]Secret{
+		"SECURITY_ENG": c.SecurityEng, "CLOUDOPS": c.CloudOps, "RUNTIME_ENG": c.RuntimeEng, "DEVOPS": c.DevOps, "SRE": c.SRE,
+		"COMPLIANCE": c.Compliance, "NPHIES_INTEGRATION": c.Integration, "PMO": c.PMO,
+	} {
+		if v != "" {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// HMACKeys are the signing keys, the current one first.
+func (c *Config) HMACKeys() []string { return strings.Fields(c.HMACKey.Reveal()) }
+
+// Setting describes one field of Config.
+type Setting struct {
+	Group, Name, Alias, Default, Doc, Field string
+	Secret                                  bool
+	index                                   []int
+}
+
+// Settings lists all settings in the order of the structs.
+func Settings() []Setting {
+	var out []Setting
+	root := reflect.TypeFor[Config]()
+	for i := range root.NumField() {
+		group := root.Field(i)
+		for j := range group.Type.NumField() {
+			f := group.Type.Field(j)
+			out = append(out, Setting{
+				Group: group.Name, Name: f.Tag.Get("env"), Alias: f.Tag.Get("alias"), Default: f.Tag.Get("envDefault"), Doc: f.Tag.Get("doc"),
+				Field: f.Name, Secret: f.Type == reflect.TypeFor[Secret](), index: []int{i, j},
+			})
+		}
+	}
+	return out
+}

@@ -1,0 +1,115 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/config"
+)
+
+func TestDefaults(t *testing.T) {
+	c, err := config.LoadFrom(nil)
+	require.NoError(t, err)
+	require.Equal(t, 65*time.Second, c.NPHIES.Timeout.D())
+	require.Equal(t, 60, c.RateRequests)
+	require.Equal(t, time.Minute, c.RatePeriod.D())
+	require.Equal(t, 10, c.RateBurst)
+	require.Equal(t, 3, c.MaxRetries)
+	require.Equal(t, 30*time.Second, c.Teams.Timeout.D())
+	require.Equal(t, 24*time.Hour, c.EventTTL.D())
+	require.Equal(t, 90, c.RetentionDays)
+	require.True(t, c.Enabled)
+	require.Equal(t, ":9090", c.HTTPAddr)
+	require.Empty(t, c.Webhooks())
+	require.Empty(t, c.Licenses())
+}
+
+func TestFormerNamesStayValid(t *testing.T) {
+	c, err := config.LoadFrom(map[string]string{
+		"FLOWER_URL": "https://flower.example", "CELERY_RUNBOOK_URL": "https://runbook.example", "TEAMS_WEBHOOK_SRE": "https://x.example/?sig=1",
+		"NPHIES_PROVIDER_LICENSE": "A, B", "TEAMS_CONNECTION_TIMEOUT": "2.5", "NPHIES_POLL_INTERVAL": "250ms", "TEAMS_RATE_LIMIT_BURST": "",
+	})
+	require.NoError(t, err)
+	require.Equal(t, "https://flower.example", c.MonitorURL)
+	require.Equal(t, "https://runbook.example", c.QueueRunbook)
+	require.Equal(t, []string{"A", "B"}, c.Licenses())
+	require.Equal(t, 2500*time.Millisecond, c.Teams.Timeout.D())
+	require.Equal(t, 250*time.Millisecond, c.PollInterval.D())
+	require.Equal(t, 10, c.RateBurst, "set to empty is not set")
+	require.Equal(t, "https://x.example/?sig=1", c.Webhooks()["SRE"].Reveal())
+}
+
+func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
+	for name, tt := range map[string]struct{ value, want string }{
+		"NPHIES_POLL_COUNT":       {"101", "NPHIES_POLL_COUNT: 101 is not allowed; want 1 to 100"},
+		"TEAMS_MAX_RETRIES":       {"4", "TEAMS_MAX_RETRIES: 4 is not allowed; want 0 to 3"},
+		"TEAMS_RATE_LIMIT_PERIOD": {"soon", "TEAMS_RATE_LIMIT_PERIOD: not allowed; want seconds (65) or a duration (1m5s)"},
+		"TEAMS_WEBHOOK_ENABLED":   {"yep", "TEAMS_WEBHOOK_ENABLED: not allowed; want true or false"},
+		"TEAMS_TOTAL_CONNECTIONS": {"many", "TEAMS_TOTAL_CONNECTIONS: not allowed; want a whole number"},
+		"LOG_LEVEL":               {"loud", `LOG_LEVEL: "loud" is not allowed; want debug, info, warn, error`},
+		"NPHIES_BASE_URL":         {"hsb.nphies.sa", "NPHIES_BASE_URL: not an address; want http:// or https://"},
+		"HTTP_ADDR":               {"9090", `HTTP_ADDR: "9090" is not an address; want host:port or :port`},
+		"TEAMS_AUDIT_TABLE":       {"other", `TEAMS_AUDIT_TABLE: "other" is not allowed; want teams_notifications`},
+		"NPHIES_CLIENT_CERT_FILE": {"x.pem", "NPHIES_CLIENT_CERT_FILE: set it together with NPHIES_CLIENT_KEY_FILE"},
+		"TEAMS_RETRY_FACTOR":      {"0.5", "TEAMS_RETRY_FACTOR: 0.5 is not allowed; want 1 to 10"},
+		"NPHIES_TIMEOUT":          {"0", "NPHIES_TIMEOUT: must be more than 0"},
+	} {
+		_, err := config.LoadFrom(map[string]string{name: tt.value})
+		require.EqualError(t, err, tt.want)
+	}
+	_, err := config.LoadFrom(map[string]string{"NPHIES_POLL_COUNT": "0", "LOG_FORMAT": "xml"})
+	require.ErrorContains(t, err, "NPHIES_POLL_COUNT")
+	require.ErrorContains(t, err, "LOG_FORMAT", "all wrong settings are named at once")
+	c, err := config.LoadFrom(nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, c.Require("DATABASE_URL", "REDIS_URL"), "DATABASE_URL: is needed and not set")
+	require.NotContains(t, c.Require("DATABASE_URL", "REDIS_URL").Error(), "REDIS_URL:")
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	environ := map[string]string{}
+	for _, s := range config.Settings() {
+		if s.Secret {
+			environ[s.Name] = "hunter2"
+		}
+	}
+	require.Greater(t, len(environ), 10)
+	c, err := config.LoadFrom(environ)
+	require.NoError(t, err)
+	js, err := json.Marshal(c)
+	require.NoError(t, err)
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).InfoContext(t.Context(), "x", slog.Any("config", c), slog.Any("url", c.DatabaseURL))
+	for _, s := range []string{string(js), log.String(), fmt.Sprintf("%v %+v %#v %s %q", c, c, c, c.DatabaseURL, c.DatabaseURL)} {
+		require.NotContains(t, s, "hunter2")
+		require.Contains(t, s, "secret")
+	}
+	_, err = config.LoadFrom(map[string]string{"DATABASE_URL": "hunter2", "NPHIES_POLL_COUNT": "x"})
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func TestEachSettingIsDescribed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range config.Settings() {
+		require.NotEmpty(t, s.Name, s.Field)
+		require.NotEmpty(t, s.Doc, s.Name)
+		require.False(t, s.Secret && s.Default != "" && s.Name != "REDIS_URL", "%s: a secret has no default", s.Name)
+		require.False(t, seen[s.Name], "%s twice", s.Name)
+		seen[s.Name] = true
+	}
+}
+
+func TestGeneratedFilesAreCurrent(t *testing.T) {
+	for path, want := range map[string]string{"../../.env.example": config.EnvExample(), "../../docs/settings.md": config.Markdown()} {
+		have, err := os.ReadFile(path)
+		require.NoError(t, err, "run make generate")
+		require.Equal(t, want, string(have), "%s: run make generate", path)
+	}
+}
