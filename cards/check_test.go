@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -118,19 +117,4 @@ func eventConstants(t *testing.T) []string {
 	})
 	require.NotEmpty(t, out)
 	return out
-}
-
-// unescape undoes escape, as a reader of Markdown does.
-func unescape(s string) string {
-	var b strings.Builder
-	escaped := false
-	for _, r := range s {
-		if r == '\\' && !escaped {
-			escaped = true
-			continue
-		}
-		escaped = false
-		b.WriteRune(r)
-	}
-	return b.String()
 }

@@ -103,4 +103,3 @@ func batches(names []string) []string {
 	}
 	return out
 }
-

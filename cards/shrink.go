@@ -2,6 +2,7 @@ package cards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,6 +71,7 @@ var ladder = []step{
 
 // render goes down the ladder to the first card that fits.
 func (c content) render() ([]byte, error) {
+	c = c.prepared()
 	size := 0
 	for _, s := range ladder {
 		card, fallback := c.on(s)
@@ -88,6 +90,26 @@ func (c content) render() ([]byte, error) {
 	return nil, fmt.Errorf("%w: %d bytes at least", ErrCardTooLarge, size)
 }
 
+// prepared returns c with every text clean, as the rungs only cut.
+func (c content) prepared() content {
+	c.title = cut(line(c.title), 120)
+	c.object = cut(line(c.object), 160)
+	c.counter = cut(line(c.counter), 24)
+	c.environment = cut(line(c.environment), 40)
+	c.correlationID = cut(line(c.correlationID), 80)
+	c.facts = slices.Clone(c.facts)
+	for i := range c.facts {
+		c.facts[i].value = line(c.facts[i].value)
+	}
+	c.detail = slices.Clone(c.detail)
+	for i, b := range c.detail {
+		if !b.ours {
+			c.detail[i].text = freeText(b.text)
+		}
+	}
+	return c
+}
+
 // styles per priority. The word is always there too: colour is never the only sign.
 var styles = map[Priority]struct{ container, color string }{
 	Critical: {"attention", "Attention"},
@@ -99,9 +121,7 @@ var styles = map[Priority]struct{ container, color string }{
 
 // on builds the card on rung s, and its fallback text.
 func (c content) on(s step) (adaptiveCard, string) {
-	title := cut(line(c.title), 120)
-	object := cut(line(c.object), 160)
-	body := []any{c.header(title, object)}
+	body := []any{c.header()}
 	if s.facts {
 		if f := c.factSet(s); len(f.Facts) > 0 {
 			body = append(body, f)
@@ -114,9 +134,9 @@ func (c content) on(s step) (adaptiveCard, string) {
 	}
 	body = append(body, c.footer())
 
-	fallback := fmt.Sprintf("%s: %s", c.priority, title)
-	if object != "" {
-		fallback += ": " + object
+	fallback := fmt.Sprintf("%s: %s", c.priority, c.title)
+	if c.object != "" {
+		fallback += ": " + c.object
 	}
 	fallback += " (" + c.id + ")"
 	card := adaptiveCard{
@@ -129,19 +149,19 @@ func (c content) on(s step) (adaptiveCard, string) {
 	return card, fallback
 }
 
-func (c content) header(title, object string) container {
+func (c content) header() container {
 	style := styles[c.priority]
 	left := []any{textBlock{
-		Type: "TextBlock", Text: string(c.priority) + " · " + escape(title),
+		Type: "TextBlock", Text: string(c.priority) + " · " + escape(c.title),
 		Weight: "Bolder", Size: "Medium", Color: style.color, Wrap: true,
 	}}
-	if object != "" {
-		left = append(left, textBlock{Type: "TextBlock", Text: escape(object), Spacing: "None", Wrap: true})
+	if c.object != "" {
+		left = append(left, textBlock{Type: "TextBlock", Text: escape(c.object), Spacing: "None", Wrap: true})
 	}
 	columns := []column{{Type: "Column", Width: "stretch", Items: left}}
-	if counter := cut(line(c.counter), 24); counter != "" {
+	if c.counter != "" {
 		columns = append(columns, column{Type: "Column", Width: "auto", VerticalAlignment: "Center", Items: []any{
-			textBlock{Type: "TextBlock", Text: escape(counter), Weight: "Bolder", Align: "Right"},
+			textBlock{Type: "TextBlock", Text: escape(c.counter), Weight: "Bolder", Align: "Right"},
 		}})
 	}
 	return container{
@@ -153,7 +173,7 @@ func (c content) header(title, object string) container {
 func (c content) factSet(s step) factSet {
 	set := factSet{Type: "FactSet", ID: "facts"}
 	for _, f := range c.facts {
-		value := cut(line(f.value), s.value)
+		value := cut(f.value, s.value)
 		switch {
 		case value == "" && f.required:
 			value = "–"
@@ -171,11 +191,7 @@ func (c content) factSet(s step) factSet {
 func (c content) detailContainer(s step) container {
 	d := container{Type: "Container", ID: "detail", Style: "emphasis"}
 	for _, b := range c.detail {
-		text := b.text
-		if !b.ours {
-			text = freeText(text)
-		}
-		text = cut(text, s.text)
+		text := cut(b.text, s.text)
 		if text == "" {
 			continue
 		}
@@ -190,13 +206,13 @@ func (c content) detailContainer(s step) container {
 
 func (c content) footer() container {
 	parts := []string{c.id}
-	if env := cut(line(c.environment), 40); env != "" {
-		parts = append(parts, env)
+	if c.environment != "" {
+		parts = append(parts, c.environment)
 	}
 	parts = append(parts, moment(c.at))
 	lines := []string{strings.Join(parts, " · ")}
-	if id := cut(line(c.correlationID), 80); id != "" && id != c.id {
-		lines = append(lines, "correlation "+id)
+	if c.correlationID != "" && c.correlationID != c.id {
+		lines = append(lines, "correlation "+c.correlationID)
 	}
 	f := container{Type: "Container", ID: "footer"}
 	for i, l := range lines {

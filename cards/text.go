@@ -54,9 +54,18 @@ func mask(s string) string {
 	return s
 }
 
+// maxInput and maxLine bound the bytes of one text and of one line of it, far above what a card can show.
+const (
+	maxInput = 16 << 10
+	maxLine  = 2 << 10
+)
+
 // clean makes s valid UTF-8 without control characters (newlines stay), without characters that change the direction of text
 // or have no width, without mentions and without secrets.
+//
+// Only the first maxInput bytes are read: a card shows a small part of them, and the work grows with the text.
 func clean(s string) string {
+	s = s[:min(len(s), maxInput)]
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	s = strings.Map(func(r rune) rune {
@@ -75,8 +84,8 @@ func clean(s string) string {
 	return Redact(mention.ReplaceAllString(s, "‹$1›"))
 }
 
-// line is clean on one line.
-func line(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
+// line is clean on one line. It reads the first maxLine bytes.
+func line(s string) string { return strings.Join(strings.Fields(clean(s[:min(len(s), maxLine)])), " ") }
 
 // freeText prepares text of another party for a RichTextBlock, the only element that shows it literally.
 func freeText(s string) string { return strings.TrimSpace(mask(clean(s))) }
