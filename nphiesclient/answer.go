@@ -1,0 +1,203 @@
+package nphiesclient
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Answer is any message NPHIES or a payer sends, taken apart. Exactly one of the typed parts is set for an event we know;
+// none for others, which are to be kept and shown, never dropped.
+type Answer struct {
+	// Event is the message event ("claim-response"), lower case; "" for a bare OperationOutcome.
+	Event string
+	// BundleID and HeaderID are the message's own ids.
+	BundleID, HeaderID string
+	// RequestHeaderID is MessageHeader.response.identifier: the HeaderID of our request. Certain in real-time answers,
+	// often absent in polled ones.
+	RequestHeaderID string
+	// ResponseCode is ok, transient-error or fatal-error; "" if the message has no response part. "ok" says nothing about
+	// the business result.
+	ResponseCode string
+	// Sender and Receiver are licences with their systems.
+	Sender, Receiver Identifier
+	// NPHIESGenerated: NPHIES wrote this, not the payer.
+	NPHIESGenerated bool
+	// MoreQueued: more messages wait for this provider; poll at once.
+	MoreQueued bool
+	// LargeClaim: the claim was queued before it was validated.
+	LargeClaim bool
+
+	Claim         *ClaimAnswer
+	Eligibility   *EligibilityAnswer
+	Poll          *PollAnswer
+	Task          *TaskAnswer
+	Communication *CommunicationAnswer
+	Payment       *PaymentAnswer
+
+	// Errors are all errors of the message, each (code, expression) once.
+	Errors []CodedError
+	// OperationOutcome: the body was a bare OperationOutcome, no message.
+	OperationOutcome bool
+}
+
+// CodedError is one error as received. The same code at the same place is counted, not repeated.
+type CodedError struct {
+	// Code is for example "BV-00251" or "1658"; of an OperationOutcome without a coding it is the FHIR issue type.
+	Code string `json:"code,omitempty"`
+	// Display is the sender's text.
+	Display string `json:"display,omitempty"`
+	// Expression is the FHIRPath of the culprit in our request.
+	Expression string `json:"expression,omitempty"`
+	// Item is the sequence of the item concerned, 0 if none is named.
+	Item int `json:"item,omitempty"`
+	// Count is how often the error was given.
+	Count int `json:"count"`
+}
+
+// Note is a numbered remark of the payer.
+type Note struct {
+	Number int
+	Text   string
+}
+
+// ClaimAnswer is a ClaimResponse, of a claim or of a prior authorization.
+type ClaimAnswer struct {
+	// Request is the claim's own identifier, the key to match by; Response the payer's.
+	Request, Response Identifier
+	// Use is claim or preauthorization.
+	Use string
+	// Outcome is queued, complete, error or partial (processing not finished).
+	Outcome string
+	// Adjudication is approved, rejected, partial, not-required or pended; "" if absent.
+	Adjudication string
+	// Disposition is the payer's free text. It may name a patient: do not put it into cards or logs.
+	Disposition string
+	// Reissue says why this replaces an earlier complete answer; "" for a first one.
+	Reissue string
+	// PreAuthRef is the reference an authorization gives.
+	PreAuthRef string
+	// Created is when the payer made the answer.
+	Created time.Time
+	// Items are sorted by sequence; Added are the payer's own lines.
+	Items, Added []ItemAnswer
+	// Totals by category, as in ItemAnswer.Amounts. Empty if the answer has none: nothing is computed.
+	Totals map[string]Amount
+	// Reasons are all adjudication reasons, each once, in order of appearance.
+	Reasons []Coded
+	// Notes are the processNotes.
+	Notes []Note
+	// InformationWanted: the answer points at a CommunicationRequest.
+	InformationWanted bool
+	// BatchIdentifier and BatchNumber echo the batch of the claim.
+	BatchIdentifier Identifier
+	BatchNumber     int
+	Errors          []CodedError
+}
+
+// ItemAnswer is the decision about one item.
+type ItemAnswer struct {
+	// Sequence is the item's in the claim.
+	Sequence int
+	// Outcome is approved, rejected, partial, pended; "" if absent.
+	Outcome string
+	// Amounts by category: submitted, eligible, copay, deductible, benefit, tax, patientShare, rejected and others, in
+	// their official spelling, save "copay" for coPay.
+	Amounts map[string]Amount
+	// Values by category are numbers without currency: approved-quantity, eligpercent.
+	Values map[string]Number
+	// Reasons are why it was cut or rejected.
+	Reasons []Coded
+	// Notes are numbers of ClaimAnswer.Notes.
+	Notes []int
+}
+
+// EligibilityAnswer is a CoverageEligibilityResponse.
+type EligibilityAnswer struct {
+	// Request is our identifier, Response the one a claim quotes later.
+	Request, Response Identifier
+	// Outcome is complete or error.
+	Outcome string
+	// Eligible: outcome complete, and this facility may treat on direct billing.
+	Eligible bool
+	// SiteEligibility is eligible or the reason why not (not-active, not-covered, "not-direct billing", out-network,
+	// limit-exhausted, coverage-suspended, provider-contract-suspended); "" in answers of 2021, which have Inforce only.
+	SiteEligibility string
+	// Inforce is the flag of each coverage, in order; a coverage without the flag is left out.
+	Inforce []bool
+	// Disposition is free text; see ClaimAnswer.
+	Disposition string
+	Created     time.Time
+	Errors      []CodedError
+}
+
+// PollAnswer is a poll-response.
+type PollAnswer struct {
+	// Task is the identifier of our poll, as echoed.
+	Task Identifier
+	// Status is completed or failed. Completed without Nested is an empty queue.
+	Status string
+	// Nested are the messages fetched, in the order of the answer. They have left NPHIES' queue: store them.
+	Nested []Nested
+	Errors []CodedError
+}
+
+// Nested is one message inside a poll-response.
+type Nested struct {
+	// Position counts from 0.
+	Position int
+	// ID is the id of the nested Bundle, "" if unknown.
+	ID string
+	// Raw are its exact bytes; nil if the poll-response names a message it does not contain.
+	Raw json.RawMessage
+	// Answer is the message, nil if Err says why it could not be read.
+	Answer *Answer
+	Err    error
+	// ReceivedAt is when NPHIES received it, zero if it does not say.
+	ReceivedAt time.Time
+}
+
+// TaskAnswer is the answer to a status-check or cancel-request.
+type TaskAnswer struct {
+	// Code is status, cancel or another.
+	Code string
+	// Status is completed or failed.
+	Status string
+	// StatusReason says why a cancel failed: rejected, in-process, claimed.
+	StatusReason string
+	// Identifier is the Task's own, Focus the claim it is about.
+	Identifier, Focus Identifier
+	// Result of a status-check: queued, complete, error, partial, cancelled.
+	Result string
+}
+
+// CommunicationAnswer is a CommunicationRequest (the payer wants something) or a Communication.
+type CommunicationAnswer struct {
+	Identifier Identifier
+	// About are the identifiers of claims or claim responses.
+	About []Identifier
+	// Reasons are codes: missing-info, missing-attach, info-correct.
+	Reasons []string
+	// Texts may name a patient: do not put them into cards or logs.
+	Texts []string
+}
+
+// PaymentAnswer is a PaymentReconciliation.
+type PaymentAnswer struct {
+	Identifier Identifier
+	// Payment identifies the transfer.
+	Payment Identifier
+	// Amount is the money transferred, the sum of the details.
+	Amount  Amount
+	Date    string
+	Details []PaymentDetail
+}
+
+// PaymentDetail is the money for one claim.
+type PaymentDetail struct {
+	// Type is payment, adjustment or advance.
+	Type string
+	// Request is the claim, Response the claim response paid.
+	Request, Response Identifier
+	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative.
+	Amount, Payment, EarlyFee, NPHIESFee Amount
+}

@@ -1,0 +1,448 @@
+package nphiesclient
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// BuildClaim makes a claim-request of a claim document. The same document, Now and NewID give the same bytes. doc is not
+// changed.
+//
+// Errors: *InvalidError with every breach found of what the guide makes mandatory, each with its path in the document and
+// its NPHIES rule.
+//
+// Source: Implementation Guide, claim use case; rules named in the findings.
+func BuildClaim(doc *ClaimDocument, o BuildOptions) (*Request, error) {
+	o.defaults()
+	d := *doc
+	c := &check{now: o.Now}
+	c.license(&d.Provider, o)
+	kind := c.claim(&d)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	b := &claimBuilder{doc: &d, kind: kind, o: o, d: newDraft(d.Provider.Namespace, o.Now, o.NewID)}
+	req := b.build()
+	if len(req.Body) > MaxMessageBytes {
+		c.add("BV-00076", "", "makes a message of %d bytes, at most %d are taken", len(req.Body), MaxMessageBytes)
+		return nil, c.err()
+	}
+	return req, nil
+}
+
+type claimBuilder struct {
+	doc  *ClaimDocument
+	kind claimKind
+	o    BuildOptions
+	d    *draft
+
+	claim, patient, provider, insurer, coverage, encounter slot
+	practitioners                                          []slot
+	infos                                                  list // supportingInfo, the document's first
+	common                                                 []int
+}
+
+func (b *claimBuilder) build() *Request {
+	doc := b.doc
+	b.claim = b.d.slot("Claim")
+	if doc.Encounter != nil {
+		b.encounter = b.d.slot("Encounter")
+	}
+	b.coverage = b.d.slot("Coverage")
+	for range doc.CareTeam {
+		b.practitioners = append(b.practitioners, b.d.slot("Practitioner"))
+	}
+	b.patient, b.provider, b.insurer = b.d.slot("Patient"), b.d.slot("Organization"), b.d.slot("Organization")
+
+	subType := cmp.Or(doc.SubType, b.kind.subTypes[0])
+	identifier := Identifier{System: cmp.Or(doc.ClaimSystem, b.d.base+"/claim"), Value: doc.ClaimNumber}
+	created := instant(b.o.Now)
+	if doc.Created != "" {
+		created = fhirTime(doc.Created)
+	}
+	total := claimTotal(doc)
+	b.supportingInfo()
+	items := b.items() // adds days supplies to infos
+	b.d.put(b.claim, b.kind.profile,
+		member{"extension", b.claimExtensions()},
+		member{"identifier", list{fhirIdentifier(identifier)}},
+		member{"status", "active"},
+		member{"type", concept(hl7Base+"claim-type", doc.Type)},
+		member{"subType", concept(codeBase+"claim-subtype", subType)},
+		member{"use", "claim"},
+		member{"patient", reference(b.patient.url)},
+		member{"created", created},
+		member{"insurer", reference(b.insurer.url)},
+		member{"provider", reference(b.provider.url)},
+		member{"priority", concept(hl7Base+"processpriority", cmp.Or(doc.Priority, "normal"))},
+		member{"related", b.related()},
+		member{"prescription", object{{"display", doc.Prescription}}},
+		member{"payee", object{{"type", concept(hl7Base+"payeetype", "provider")}}},
+		member{"careTeam", b.careTeam()},
+		member{"supportingInfo", b.infos},
+		member{"diagnosis", b.diagnoses()},
+		member{"insurance", list{object{
+			{"sequence", 1}, {"focal", true}, {"coverage", reference(b.coverage.url)}, {"preAuthRef", b.preAuthRefs()},
+		}}},
+		member{"accident", b.accident()},
+		member{"item", items},
+		member{"total", money(total)},
+	)
+	if doc.Encounter != nil {
+		b.putEncounter()
+	}
+	b.d.coverage(b.coverage, doc.Coverage, doc.Payer, b.patient, b.insurer, b.d.base)
+	for i, m := range doc.CareTeam {
+		b.d.put(b.practitioners[i], "practitioner",
+			member{"identifier", list{object{
+				{"type", concept(v2Identifiers, "MD")}, {"system", systemPractitionerLicense}, {"value", m.License},
+			}}},
+			member{"active", true},
+			member{"name", list{humanName(m.Name, m.Family, m.Given)}},
+		)
+	}
+	b.d.patient(b.patient, doc.Patient, b.d.base)
+	b.d.provider(b.provider, doc.Provider)
+	b.d.payer(b.insurer, doc.Payer)
+
+	return &Request{
+		Event: EventClaimRequest, BundleID: b.d.bundleID, HeaderID: b.d.headerID,
+		License: doc.Provider.License, Payer: doc.Payer.License, PayerName: doc.Payer.Name, Identifier: identifier,
+		ClaimType: doc.Type, ClaimSubType: subType, Items: len(doc.Items), Total: total, Created: parseTime(created),
+		Body: b.d.finish(EventClaimRequest, providerParty(doc.Provider.License), payerParty(doc.Payer.License), b.claim),
+	}
+}
+
+func (b *claimBuilder) claimExtensions() list {
+	doc := b.doc
+	payer := strings.TrimRight(doc.Payer.Namespace, "/")
+	identifierRef := func(system, value string) object {
+		if value == "" {
+			return nil
+		}
+		return object{{"identifier", fhirIdentifier(Identifier{system, value})}}
+	}
+	var l list
+	if e := doc.Eligibility; e != nil {
+		l = append(l,
+			ext("eligibility-response", "valueReference",
+				identifierRef(cmp.Or(e.ResponseSystem, payer+"/coverageeligibilityresponse"), e.Response)),
+			ext("eligibility-offline-reference", "valueString", e.OfflineReference),
+			ext("eligibility-offline-date", "valueDateTime", fhirTime(e.OfflineDate)))
+	}
+	if a := doc.Authorization; a != nil {
+		l = append(l,
+			ext(b.o.PriorAuthExtension, "valueReference",
+				identifierRef(cmp.Or(a.ResponseSystem, payer+"/authorizationresponse"), a.Response)),
+			ext("authorization-offline-date", "valueDateTime", fhirTime(a.OfflineDate)))
+	}
+	if doc.Encounter != nil {
+		l = append(l, ext("encounter", "valueReference", reference(b.encounter.url)))
+	}
+	l = append(l,
+		ext("episode", "valueIdentifier", fhirIdentifier(Identifier{b.d.base + "/episode", doc.Episode})),
+		ext("accountingPeriod", "valueDate", cmp.Or(doc.AccountingPeriod, firstOfMonth(doc))))
+	if doc.Newborn {
+		l = append(l, ext("newborn", "valueBoolean", true))
+	}
+	return l
+}
+
+// firstOfMonth is the first of the month of the earliest service.
+func firstOfMonth(doc *ClaimDocument) string {
+	var first time.Time
+	for _, it := range doc.Items {
+		s := it.Date
+		if it.Period != nil {
+			s = it.Period.Start
+		}
+		if t := parseTime(s); first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	return first.In(Riyadh).Format("2006-01") + "-01"
+}
+
+func (b *claimBuilder) related() list {
+	var l list
+	for _, r := range b.doc.Related {
+		l = append(l, object{
+			{"claim", object{{"identifier", fhirIdentifier(Identifier{cmp.Or(r.ClaimSystem, b.d.base+"/claim"), r.ClaimNumber})}}},
+			{"relationship", concept(codeBase+"related-claim-relationship", r.Relationship)},
+		})
+	}
+	return l
+}
+
+func (b *claimBuilder) careTeam() list {
+	var l list
+	for i, m := range b.doc.CareTeam {
+		l = append(l, object{
+			{"sequence", i + 1},
+			{"provider", reference(b.practitioners[i].url)},
+			{"role", concept(hl7Base+"claimcareteamrole", cmp.Or(m.Role, "primary"))},
+			{"qualification", concept(codeBase+"practice-codes", m.Specialty)},
+		})
+	}
+	return l
+}
+
+func (b *claimBuilder) supportingInfo() {
+	for i, x := range b.doc.Supporting {
+		b.infos = append(b.infos, supportingInfo(i+1, x))
+		if x.Category != "days-supply" {
+			b.common = append(b.common, i+1)
+		}
+	}
+}
+
+func supportingInfo(sequence int, x Info) object {
+	kind, known := infoKinds[x.Category]
+	o := object{
+		{"sequence", sequence},
+		{"category", concept(codeBase+"claim-information-category", x.Category)},
+	}
+	coded := x.Code != "" || (known && kind.shape == infoCode)
+	if coded {
+		o = append(o, member{"code", object{
+			{"coding", list{coding(codeSystem(cmp.Or(x.System, kind.system)), x.Code, x.Display)}}, {"text", x.Text},
+		}})
+	}
+	if x.Start != "" || x.End != "" {
+		if x.End == "" && len(x.Start) == len(time.DateOnly) {
+			o = append(o, member{"timingDate", x.Start})
+		} else {
+			o = append(o, member{"timingPeriod", fhirPeriod(&Period{x.Start, x.End})})
+		}
+	}
+	switch {
+	case x.Absence != nil:
+	case x.Value != nil:
+		o = append(o, member{"valueQuantity", object{
+			{"value", *x.Value}, {"system", systemUCUM}, {"code", cmp.Or(x.Unit, kind.unit)},
+		}})
+	case x.Attachment != nil:
+		a := x.Attachment
+		o = append(o, member{"valueAttachment", object{
+			{"contentType", a.ContentType}, {"data", a.Data}, {"title", a.Title}, {"creation", fhirTime(a.Created)},
+		}})
+	case !coded:
+		o = append(o, member{"valueString", x.Text})
+	}
+	if x.Absence != nil {
+		o = append(o, member{"reason", coding(codeSystem(x.Absence.System), x.Absence.Code, "")})
+	}
+	return o
+}
+
+func (b *claimBuilder) diagnoses() list {
+	var l list
+	for i, x := range b.doc.Diagnoses {
+		onset := ext("condition-onset", "valueCodeableConcept", concept(codeBase+"condition-onset", x.ConditionOnset))
+		l = append(l, object{
+			{"extension", list{onset}},
+			{"sequence", i + 1},
+			{"diagnosisCodeableConcept", object{{"coding", list{coding(systemICD10AM, x.Code, x.Display)}}}},
+			{"type", list{concept(codeBase+"diagnosis-type", x.Type)}},
+			{"onAdmission", concept(codeBase+"diagnosis-on-admission", x.OnAdmission)},
+		})
+	}
+	return l
+}
+
+func (b *claimBuilder) preAuthRefs() list {
+	if b.doc.Authorization == nil {
+		return nil
+	}
+	return strs(b.doc.Authorization.References)
+}
+
+func (b *claimBuilder) accident() object {
+	a := b.doc.Accident
+	if a == nil {
+		return nil
+	}
+	return object{{"date", a.Date}, {"type", concept(hl7Base+"v3-ActCode", a.Type)}}
+}
+
+// upTo lists 1 to n.
+func upTo(n int) []int {
+	l := make([]int, n)
+	for i := range l {
+		l[i] = i + 1
+	}
+	return l
+}
+
+func (b *claimBuilder) items() list {
+	var l list
+	for i, it := range b.doc.Items {
+		p := price(it)
+		information := it.Information
+		if information == nil {
+			information = b.common
+		}
+		if it.DaysSupply > 0 {
+			days := Number{d: decimal.NewFromInt(int64(it.DaysSupply))}
+			b.infos = append(b.infos, supportingInfo(len(b.infos)+1, Info{Category: "days-supply", Value: &days}))
+			information = append(slices.Clone(information), len(b.infos))
+		}
+		careTeam, diagnoses := it.CareTeam, it.Diagnoses
+		if careTeam == nil {
+			careTeam = upTo(len(b.doc.CareTeam))
+		}
+		if diagnoses == nil {
+			diagnoses = upTo(len(b.doc.Diagnoses))
+		}
+		o := object{
+			{"extension", b.itemExtensions(it, p)},
+			{"sequence", i + 1},
+			{"careTeamSequence", ints(careTeam)},
+			{"diagnosisSequence", ints(diagnoses)},
+			{"informationSequence", ints(information)},
+			{"productOrService", product(it.System, it.Code, it.Display, it.Local)},
+		}
+		if it.Period != nil {
+			o = append(o, member{"servicedPeriod", fhirPeriod(it.Period)})
+		} else {
+			o = append(o, member{"servicedDate", it.Date})
+		}
+		o = append(o, pricing(p)...)
+		if it.BodySite != nil {
+			o = append(o, member{"bodySite", object{
+				{"coding", list{coding(codeSystem(it.BodySite.System), it.BodySite.Code, it.BodySite.Display)}},
+			}})
+		}
+		o = append(o, member{"detail", details(it, p)})
+		l = append(l, o)
+	}
+	return l
+}
+
+func pricing(p priced) object {
+	o := object{
+		{"quantity", object{{"value", p.quantity}}},
+		{"unitPrice", money(p.unitPrice)},
+	}
+	if p.factor != nil {
+		o = append(o, member{"factor", *p.factor})
+	}
+	return append(o, member{"net", money(p.net)})
+}
+
+func product(system, code, display string, local *Code) object {
+	l := list{coding(codeSystem(system), code, display)}
+	if local != nil {
+		l = append(l, coding(codeSystem(local.System), local.Code, local.Display))
+	}
+	return object{{"coding", l}}
+}
+
+func details(it Item, p priced) list {
+	var l list
+	for j, x := range it.Details {
+		dp := p.details[j]
+		extensions := list{ext("tax", "valueMoney", money(dp.tax))}
+		if x.PatientShare != nil {
+			extensions = append(extensions, ext("patient-share", "valueMoney", money(*x.PatientShare)))
+		}
+		o := object{
+			{"extension", extensions},
+			{"sequence", j + 1},
+			{"productOrService", product(x.System, x.Code, x.Display, x.Local)},
+		}
+		l = append(l, append(o, pricing(dp)...))
+	}
+	return l
+}
+
+func (b *claimBuilder) itemExtensions(it Item, p priced) list {
+	l := list{
+		ext("package", "valueBoolean", it.Package),
+		ext("tax", "valueMoney", money(p.tax)),
+		ext("patient-share", "valueMoney", money(*it.PatientShare)),
+	}
+	if it.PayerShare != nil {
+		l = append(l, ext("payer-share", "valueMoney", money(*it.PayerShare)))
+	}
+	invoice := Identifier{b.d.base + "/patientInvoice", cmp.Or(it.Invoice, b.doc.Invoice)}
+	l = append(l, ext("patientInvoice", "valueIdentifier", fhirIdentifier(invoice)))
+	if b.kind.maternity {
+		l = append(l, ext("maternity", "valueBoolean", it.Maternity))
+	}
+	if m := it.Medication; m != nil {
+		code := func(system, code string) object {
+			if code == "" {
+				return nil
+			}
+			return concept(codeBase+system, code)
+		}
+		l = append(l,
+			ext("prescribed-Medication", "valueCodeableConcept", code("medication-codes", cmp.Or(m.Prescribed, it.Code))),
+			ext("pharmacist-Selection-Reason", "valueCodeableConcept", code("pharmacist-selection-reason", m.SelectionReason)),
+			ext("pharmacist-substitute", "valueCodeableConcept", code("pharmacist-substitute", m.Substitute)))
+	}
+	return l
+}
+
+// putEncounter writes the Encounter. The names of the emergency and admission extensions follow the pattern of the others;
+// see docs/claim-document.md for what is confirmed.
+func (b *claimBuilder) putEncounter() {
+	e := b.doc.Encounter
+	profileName := "encounter"
+	if b.o.EncounterProfilePerClass {
+		profileName = "encounter-claim-" + e.Class
+	}
+	code := func(system, code string) object {
+		if code == "" {
+			return nil
+		}
+		return concept(codeBase+system, code)
+	}
+	extensions := list{ext("serviceEventType", "valueCodeableConcept", code("service-event-type", e.ServiceEvent))}
+	if m := e.Emergency; m != nil {
+		extensions = append(extensions,
+			ext("emergencyArrivalCode", "valueCodeableConcept", code("emergency-arrival-code", m.ArrivalCode)),
+			ext("emergencyServiceStart", "valueDateTime", fhirTime(m.ServiceStart)),
+			ext("emergencyDepartmentDisposition", "valueCodeableConcept",
+				code("emergency-department-disposition", m.Disposition)),
+			ext("triageCategory", "valueCodeableConcept", code("triage-category", m.TriageCategory)),
+			ext("triageDate", "valueDateTime", fhirTime(m.TriageTime)))
+	}
+	b.d.put(b.encounter, profileName,
+		member{"extension", extensions},
+		member{"identifier", list{fhirIdentifier(Identifier{b.d.base + "/encounter", e.Number})}},
+		member{"status", cmp.Or(e.Status, "finished")},
+		member{"class", coding(hl7Base+"v3-ActCode", e.Class, "")},
+		member{"serviceType", code("service-type", e.ServiceType)},
+		member{"subject", reference(b.patient.url)},
+		member{"period", fhirPeriod(&Period{e.Start, e.End})},
+		member{"hospitalization", hospitalization(e.Admission)},
+		member{"serviceProvider", reference(b.provider.url)},
+	)
+}
+
+func hospitalization(a *Admission) object {
+	if a == nil {
+		return nil
+	}
+	code := func(system, code string) object {
+		if code == "" {
+			return nil
+		}
+		return concept(codeSystem(system), code)
+	}
+	return object{
+		{"extension", list{
+			ext("admissionSpecialty", "valueCodeableConcept", code("practice-codes", a.Specialty)),
+			ext("dischargeSpecialty", "valueCodeableConcept", code("practice-codes", a.DischargeSpecialty)),
+			ext("intendedLengthOfStay", "valueCodeableConcept", code("intended-length-of-stay", a.IntendedStay)),
+		}},
+		{"admitSource", code("admit-source", a.Source)},
+		{"dischargeDisposition", code(hl7Base+"discharge-disposition", a.DischargeDisposition)},
+	}
+}

@@ -1,0 +1,95 @@
+package nphiesclient
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// Severity says whether a Finding stops a message.
+type Severity string
+
+const (
+	// SeverityError: NPHIES would refuse the message.
+	SeverityError Severity = "error"
+	// SeverityWarning: NPHIES may refuse it, or a person should look.
+	SeverityWarning Severity = "warning"
+)
+
+// Finding is one thing wrong with a document or a message. Its text never holds the value of a patient field.
+type Finding struct {
+	// Rule is the NPHIES rule ("BV-00054"), or "document" for a rule of our own format.
+	Rule string `json:"rule"`
+	// Path is the place: in a document "items[0].net", in a message a FHIRPath ("Bundle.entry[1].resource.total").
+	Path string `json:"path"`
+	// Line is the line of the document, 0 if unknown.
+	Line int `json:"line,omitempty"`
+	// Text says what is wrong and what is asked for.
+	Text string `json:"text"`
+	// Severity is error unless said otherwise.
+	Severity Severity `json:"severity"`
+}
+
+// String returns "path: text (rule)".
+func (f Finding) String() string {
+	s := fmt.Sprintf("%s: %s (%s)", cmp.Or(f.Path, "document"), f.Text, f.Rule)
+	if f.Line > 0 {
+		return fmt.Sprintf("line %d: %s", f.Line, s)
+	}
+	return s
+}
+
+// ruleDocument marks a breach of our own document format, not of a NPHIES rule.
+const ruleDocument = "document"
+
+// ruleCardinality is NPHIES' generic code for a missing or repeated element.
+const ruleCardinality = "IC-01428"
+
+// InvalidError lists what is wrong with a document or a ready message. It unwraps to a permanent fault of Kind Invalid.
+type InvalidError struct {
+	// Findings has at least one entry of SeverityError.
+	Findings []Finding
+}
+
+// Error names the first finding and how many more there are.
+func (e *InvalidError) Error() string {
+	if len(e.Findings) == 0 {
+		return "invalid"
+	}
+	s := e.Findings[0].String()
+	if n := len(e.Findings) - 1; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
+}
+
+// Unwrap returns the same as a fault, so that fault.KindOf and fault.Of see it.
+func (e *InvalidError) Unwrap() error {
+	code := ""
+	if len(e.Findings) > 0 && e.Findings[0].Rule != ruleDocument {
+		code = e.Findings[0].Rule
+	}
+	return &fault.Error{Op: "check input", Kind: fault.Invalid, Safe: e.Error(), Code: code, Permanent: true}
+}
+
+// findings collects while a document or message is walked.
+type findings []Finding
+
+func (f *findings) add(rule, path, format string, args ...any) {
+	*f = append(*f, Finding{Rule: rule, Path: path, Text: fmt.Sprintf(format, args...), Severity: SeverityError})
+}
+
+func (f *findings) warn(rule, path, format string, args ...any) {
+	*f = append(*f, Finding{Rule: rule, Path: path, Text: fmt.Sprintf(format, args...), Severity: SeverityWarning})
+}
+
+// err returns an InvalidError if any finding stops the message.
+func (f findings) err() error {
+	for _, x := range f {
+		if x.Severity == SeverityError {
+			return &InvalidError{Findings: f}
+		}
+	}
+	return nil
+}

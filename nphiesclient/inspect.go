@@ -1,0 +1,222 @@
+package nphiesclient
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Inspection explains one message, request or answer, in the words an operator uses. Absent facts are left out of the JSON;
+// amounts have two decimals. Disposition is the sender's free text, everything else is codes, licences and numbers: no
+// patient data.
+type Inspection struct {
+	// Event is absent for a bare OperationOutcome.
+	Event    string `json:"event,omitempty"`
+	BundleID string `json:"bundle_id,omitempty"`
+	HeaderID string `json:"header_id,omitempty"`
+	// ResponseCode is ok, transient-error or fatal-error, absent for requests.
+	ResponseCode string `json:"response_code,omitempty"`
+	// Sender and Receiver are licences.
+	Sender   string `json:"sender,omitempty"`
+	Receiver string `json:"receiver,omitempty"`
+	// NPHIESGenerated is absent where there is no message around the content.
+	NPHIESGenerated *bool `json:"nphies_generated,omitempty"`
+	// Request is what the message is about: a request's own business identifier, the identifier an answer quotes, the
+	// claim of a status or cancel answer, the first subject of a communication.
+	Request *Identifier `json:"request,omitempty"`
+	// Outcome is ClaimResponse.outcome, CoverageEligibilityResponse.outcome, or the status of a Task in an answer.
+	Outcome         string `json:"outcome,omitempty"`
+	Adjudication    string `json:"adjudication,omitempty"`
+	SiteEligibility string `json:"site_eligibility,omitempty"`
+	Disposition     string `json:"disposition,omitempty"`
+	Reissue         string `json:"reissue,omitempty"`
+	// TaskResult is the state a status-response names, TaskReason why a cancel was refused.
+	TaskResult string `json:"task_result,omitempty"`
+	TaskReason string `json:"task_reason,omitempty"`
+	// Totals by category; of a request "claimed", of a payment "paid". Nothing is computed.
+	Totals map[string]string `json:"totals,omitempty"`
+	// Errors are each given once, with their number.
+	Errors []CodedError `json:"errors,omitempty"`
+	// Nested are the messages of a poll answer. One that cannot be read has only Unreadable.
+	Nested []*Inspection `json:"nested,omitempty"`
+	// Unreadable says why a nested message cannot be read.
+	Unreadable string `json:"unreadable,omitempty"`
+}
+
+// Inspect explains any NPHIES message, request or answer, as tolerantly as Parse.
+//
+// Errors are those of Parse: only a body that is no FHIR at all.
+func Inspect(raw []byte) (*Inspection, error) {
+	m, err := readMessage(raw)
+	if err != nil {
+		return nil, err
+	}
+	a, err := Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	in := inspectAnswer(a)
+	if m.header != nil && !m.header.has("response") {
+		in.request(m)
+	}
+	return in, nil
+}
+
+func inspectAnswer(a *Answer) *Inspection {
+	in := &Inspection{
+		Event: a.Event, BundleID: a.BundleID, HeaderID: a.HeaderID, ResponseCode: a.ResponseCode,
+		Sender: a.Sender.Value, Receiver: a.Receiver.Value, Errors: a.Errors,
+	}
+	if !a.OperationOutcome {
+		in.NPHIESGenerated = &a.NPHIESGenerated
+	}
+	switch {
+	case a.Claim != nil:
+		c := a.Claim
+		in.about(c.Request)
+		in.Outcome, in.Adjudication, in.Disposition, in.Reissue = c.Outcome, c.Adjudication, c.Disposition, c.Reissue
+		for k, v := range c.Totals {
+			in.total(k, v)
+		}
+	case a.Eligibility != nil:
+		e := a.Eligibility
+		in.about(e.Request)
+		in.Outcome, in.SiteEligibility, in.Disposition = e.Outcome, e.SiteEligibility, e.Disposition
+	case a.Poll != nil:
+		in.about(a.Poll.Task)
+		in.Outcome = a.Poll.Status
+		for _, n := range a.Poll.Nested {
+			if n.Err != nil {
+				in.Nested = append(in.Nested, &Inspection{BundleID: n.ID, Unreadable: safeText(n.Err)})
+				continue
+			}
+			nested := inspectAnswer(n.Answer)
+			if m, err := readMessage(n.Raw); err == nil && m.header != nil && !m.header.has("response") {
+				nested.request(m)
+			}
+			in.Nested = append(in.Nested, nested)
+		}
+	case a.Task != nil:
+		in.Outcome, in.TaskResult, in.TaskReason = a.Task.Status, a.Task.Result, a.Task.StatusReason
+		in.about(a.Task.Focus)
+	case a.Communication != nil && len(a.Communication.About) > 0:
+		in.about(a.Communication.About[0])
+	case a.Payment != nil:
+		in.about(a.Payment.Identifier)
+		in.total("paid", a.Payment.Amount)
+	}
+	return in
+}
+
+func (in *Inspection) about(id Identifier) {
+	if !id.IsZero() {
+		in.Request = &id
+	}
+}
+
+func (in *Inspection) total(category string, a Amount) {
+	if in.Totals == nil {
+		in.Totals = map[string]string{}
+	}
+	in.Totals[category] = a.String()
+}
+
+// request adds what a message without a response part says of itself.
+func (in *Inspection) request(m *message) {
+	focal := m.focal()
+	switch kindOf(focal) {
+	case "Claim":
+		in.about(firstIdentifier(focal))
+		if v, ok := focal.get("total").amount("value"); ok {
+			in.total("claimed", v)
+		}
+	case "CoverageEligibilityRequest":
+		in.about(firstIdentifier(focal))
+	case "Task":
+		if !strings.HasSuffix(in.Event, "-response") {
+			in.Outcome = ""
+			in.about(firstIdentifier(focal))
+		}
+	}
+}
+
+// WriteText writes the inspection for a person: one fact a line, nested messages indented.
+func (in *Inspection) WriteText(w io.Writer) error {
+	var b strings.Builder
+	in.text(&b, "")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (in *Inspection) text(b *strings.Builder, indent string) {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(b, "%s%-17s %s\n", indent, name, value)
+		}
+	}
+	if in.Unreadable != "" {
+		line("unreadable", in.Unreadable)
+	}
+	event := in.Event
+	if event == "" && in.NPHIESGenerated == nil && in.Unreadable == "" {
+		event = "(none: a bare OperationOutcome)"
+	}
+	line("event", event)
+	line("bundle", in.BundleID)
+	line("header", in.HeaderID)
+	line("response code", in.ResponseCode)
+	line("sender", in.Sender)
+	line("receiver", in.Receiver)
+	if in.NPHIESGenerated != nil && *in.NPHIESGenerated {
+		line("written by", "NPHIES, not the payer")
+	}
+	if in.Request != nil {
+		line("about", in.Request.String())
+	}
+	line("outcome", in.Outcome)
+	line("adjudication", in.Adjudication)
+	line("site eligibility", in.SiteEligibility)
+	line("disposition", in.Disposition)
+	line("reissue", in.Reissue)
+	line("task result", in.TaskResult)
+	line("task reason", in.TaskReason)
+	for _, k := range totalOrder(in.Totals) {
+		line("total "+k, in.Totals[k]+" SAR")
+	}
+	for _, e := range in.Errors {
+		text := strings.TrimSpace(e.Code + " " + e.Display)
+		if e.Count > 1 {
+			text += fmt.Sprintf(" (%d times)", e.Count)
+		}
+		line("error", text)
+		line("  at", e.Expression)
+	}
+	for i, n := range in.Nested {
+		fmt.Fprintf(b, "%smessage %d of %d:\n", indent, i+1, len(in.Nested))
+		n.text(b, indent+"  ")
+	}
+}
+
+// totalOrder lists categories from what was asked to what is paid, others by name.
+func totalOrder(totals map[string]string) []string {
+	order := []string{"claimed", "submitted", "eligible", "copay", "patientShare", "deductible", "rejected", "benefit", "tax", "paid"}
+	var keys []string
+	for k := range totals {
+		keys = append(keys, k)
+	}
+	rank := func(k string) int {
+		if i := slices.Index(order, k); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		if a, b := rank(keys[i]), rank(keys[j]); a != b {
+			return a < b
+		}
+		return keys[i] < keys[j]
+	})
+	return keys
+}

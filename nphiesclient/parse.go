@@ -1,0 +1,397 @@
+package nphiesclient
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// maxNesting is how deep Bundles are read inside Bundles: a poll-response holds messages, and a batch's may hold more.
+const maxNesting = 3
+
+// Parse reads any NPHIES message: tolerant of everything seen in the wild (other letter case, missing parts, lists for
+// single elements, numbers as text, unknown events), and never panicking. A request is read too; it has only the envelope.
+//
+// Errors: a fault of Kind Network when the body is no FHIR at all (empty, HTML, other JSON, cut off): it tells nothing
+// about what became of the request. One unreadable message inside a poll-response is its Nested.Err, never an error here.
+//
+// Source: Implementation Guide; for the tolerance, messages captured from the conformance environment.
+func Parse(raw []byte) (*Answer, error) { return parse(raw, 0) }
+
+func parse(raw []byte, depth int) (*Answer, error) {
+	m, err := readMessage(raw)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{BundleID: m.bundle.str("id"), Event: m.event()}
+	if m.header == nil {
+		oo := m.ofType("OperationOutcome")
+		if oo == nil {
+			return nil, &fault.Error{
+				Op: "read message", Kind: fault.Network, Safe: "FHIR, but neither a message nor an OperationOutcome",
+			}
+		}
+		a.OperationOutcome = true
+		a.Errors = outcomeErrors(oo)
+		return a, nil
+	}
+	a.envelope(m)
+	var errs errorList
+	focal := m.focal()
+	switch kind := kindOf(focal); {
+	case a.Event == EventPollResponse || (kind == "Task" && codeOf(focal.get("code")) == "poll" && m.header.has("response")):
+		a.Event = EventPollResponse
+		a.Poll = parsePoll(m, depth)
+		errs.addAll(a.Poll.Errors)
+	case kind == "ClaimResponse":
+		a.Claim = parseClaim(focal)
+		errs.addAll(a.Claim.Errors)
+	case kind == "CoverageEligibilityResponse":
+		a.Eligibility = parseEligibility(focal)
+		errs.addAll(a.Eligibility.Errors)
+	case kind == "Task":
+		a.Task = parseTask(focal)
+		errs.addAll(taskErrors(focal))
+	case kind == "CommunicationRequest" || kind == "Communication":
+		a.Communication = parseCommunication(focal)
+	case kind == "PaymentReconciliation":
+		a.Payment = parsePayment(focal)
+	}
+	for _, e := range m.entries {
+		if e.resource.str("resourceType") == "OperationOutcome" {
+			errs.addAll(outcomeErrors(e.resource))
+		}
+	}
+	a.Errors = errs.list
+	return a, nil
+}
+
+func kindOf(n *node) string {
+	if n == nil {
+		return ""
+	}
+	return n.str("resourceType")
+}
+
+func (a *Answer) envelope(m *message) {
+	h := m.header
+	a.HeaderID = h.str("id")
+	a.RequestHeaderID = h.get("response").str("identifier")
+	if a.RequestHeaderID == "" {
+		a.RequestHeaderID = h.get("response").get("identifier").str("value")
+	}
+	a.ResponseCode = strings.ToLower(h.get("response").str("code"))
+	a.Sender = identifierOf(h.get("sender").get("identifier"))
+	a.Receiver = identifierOf(h.first("destination").get("receiver").get("identifier"))
+	a.NPHIESGenerated = strings.EqualFold(strings.TrimRight(a.Sender.System, "/"), systemNPHIES)
+	tags := h.get("meta").list("tag")
+	if f := m.focal(); f != nil {
+		tags = append(tags, f.get("meta").list("tag")...)
+	}
+	for _, t := range append(tags, m.bundle.get("meta").list("tag")...) {
+		switch strings.ReplaceAll(strings.ToLower(t.str("code")), " ", "-") {
+		case "queued-messages":
+			a.MoreQueued = true
+		case "nphies-generated":
+			a.NPHIESGenerated = true
+		case "large-claim":
+			a.LargeClaim = true
+		}
+	}
+}
+
+// errorList keeps errors in order, each (code, expression, item) once.
+type errorList struct {
+	list []CodedError
+	at   map[string]int
+}
+
+func (l *errorList) add(e CodedError) {
+	if e.Code == "" && e.Display == "" && e.Expression == "" {
+		return
+	}
+	e.Count = max(e.Count, 1)
+	key := e.Code + "\x00" + strings.ToLower(e.Expression)
+	if e.Code == "" {
+		key += "\x00" + e.Display
+	}
+	if i, ok := l.at[key]; ok {
+		l.list[i].Count += e.Count
+		if l.list[i].Item != e.Item {
+			l.list[i].Item = 0
+		}
+		return
+	}
+	if l.at == nil {
+		l.at = map[string]int{}
+	}
+	l.at[key] = len(l.list)
+	l.list = append(l.list, e)
+}
+
+func (l *errorList) addAll(es []CodedError) {
+	for _, e := range es {
+		l.add(e)
+	}
+}
+
+// addConcept adds the errors of a CodeableConcept: every coding of NPHIES' error list, or the first of another list.
+func (l *errorList) addConcept(concept *node, expression, diagnostics string, item int) {
+	outer := expressionOf(concept)
+	type found struct {
+		c    Coded
+		expr string
+	}
+	var ours, others []found
+	for _, c := range concept.list("coding") {
+		x := found{Coded{c.str("system"), c.str("code"), c.str("display")}, firstOf(expressionOf(c), outer, expression)}
+		if strings.EqualFold(x.c.System, systemErrors) {
+			ours = append(ours, x)
+		} else {
+			others = append(others, x)
+		}
+	}
+	if len(ours) == 0 && len(others) > 0 {
+		ours = others[:1]
+	}
+	for _, x := range ours {
+		l.add(CodedError{
+			Code: x.c.Code, Display: firstOf(x.c.Display, concept.str("text"), diagnostics), Expression: x.expr, Item: item,
+		})
+	}
+	if len(ours) == 0 {
+		l.add(CodedError{
+			Code: concept.text(), Display: firstOf(concept.str("text"), diagnostics), Expression: firstOf(outer, expression), Item: item,
+		})
+	}
+}
+
+func firstOf(ss ...string) string {
+	for _, s := range ss {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func expressionOf(n *node) string {
+	e, _ := n.extension("error-expression")
+	return e.str("valueString")
+}
+
+func errorsOf(resource *node) []CodedError {
+	var l errorList
+	for _, e := range resource.list("error") {
+		l.addConcept(e.get("code"), expressionOf(e), "", e.integer("itemSequence"))
+	}
+	return l.list
+}
+
+// outcomeErrors reads an OperationOutcome; issues that only inform are left out.
+func outcomeErrors(oo *node) []CodedError {
+	var l errorList
+	for _, i := range oo.list("issue") {
+		if s := i.str("severity"); s == "information" || s == "success" {
+			continue
+		}
+		expression := firstOf(expressionOf(i), i.first("expression").text(), i.first("location").text())
+		if len(i.get("details").list("coding")) > 0 {
+			l.addConcept(i.get("details"), expression, i.str("diagnostics"), 0)
+			continue
+		}
+		l.add(CodedError{
+			Code: i.str("code"), Display: firstOf(i.get("details").str("text"), i.str("diagnostics")), Expression: expression,
+		})
+	}
+	return l.list
+}
+
+// taskErrors are the outputs of type error.
+func taskErrors(task *node) []CodedError {
+	var l errorList
+	for _, o := range task.list("output") {
+		if strings.EqualFold(codeOf(o.get("type")), "error") {
+			l.addConcept(o.get("valueCodeableConcept"), expressionOf(o), o.str("valueString"), 0)
+		}
+	}
+	return l.list
+}
+
+func extensionCode(n *node, name string) string {
+	e, ok := n.extension(name)
+	if !ok {
+		return ""
+	}
+	return firstOf(codeOf(e.get("valueCodeableConcept")), codeOf(e.get("valueCoding")), e.str("valueCode"), e.str("valueString"))
+}
+
+func parseEligibility(r *node) *EligibilityAnswer {
+	a := &EligibilityAnswer{
+		Request:         requestIdentifier(r),
+		Response:        firstIdentifier(r),
+		Outcome:         strings.ToLower(r.str("outcome")),
+		SiteEligibility: extensionCode(r, "siteEligibility"),
+		Disposition:     r.str("disposition"),
+		Created:         parseTime(r.str("created")),
+		Errors:          errorsOf(r),
+	}
+	header, inforce := a.SiteEligibility != "", false
+	for _, in := range r.list("insurance") {
+		if v, ok := in.boolean("inforce"); ok {
+			a.Inforce = append(a.Inforce, v)
+			inforce = inforce || v
+		}
+		// The header's extension is mandatory (BV-00503); without it the coverages' own decide, one eligible is enough.
+		if site := extensionCode(in, "siteEligibility"); !header && site != "" &&
+			(a.SiteEligibility == "" || strings.EqualFold(site, "eligible")) {
+			a.SiteEligibility = site
+		}
+	}
+	switch {
+	case a.Outcome != "complete":
+	case a.SiteEligibility != "":
+		a.Eligible = strings.EqualFold(a.SiteEligibility, "eligible")
+	default:
+		a.Eligible = inforce
+	}
+	return a
+}
+
+func requestIdentifier(r *node) Identifier {
+	return identifierOf(r.get("request").get("identifier"))
+}
+
+func parseTask(r *node) *TaskAnswer {
+	a := &TaskAnswer{
+		Code:         codeOf(r.get("code")),
+		Status:       strings.ToLower(r.str("status")),
+		StatusReason: codeOf(r.get("statusReason")),
+		Identifier:   firstIdentifier(r),
+		Focus:        identifierOf(r.get("focus").get("identifier")),
+	}
+	for _, o := range r.list("output") {
+		if t := codeOf(o.get("type")); strings.EqualFold(t, "status") {
+			a.Result = strings.ToLower(firstOf(o.str("valueCode"), codeOf(o.get("valueCodeableConcept")),
+				codeOf(o.get("valueCoding")), o.str("valueString")))
+		}
+	}
+	return a
+}
+
+func parseCommunication(r *node) *CommunicationAnswer {
+	a := &CommunicationAnswer{Identifier: firstIdentifier(r)}
+	for _, x := range r.list("about") {
+		if id := identifierOf(x.get("identifier")); !id.IsZero() {
+			a.About = append(a.About, id)
+		}
+	}
+	for _, x := range r.list("reasonCode") {
+		if c := codeOf(x); c != "" {
+			a.Reasons = append(a.Reasons, c)
+		}
+	}
+	for _, x := range r.list("payload") {
+		if s := x.str("contentString"); s != "" {
+			a.Texts = append(a.Texts, s)
+		}
+	}
+	return a
+}
+
+func parsePayment(r *node) *PaymentAnswer {
+	a := &PaymentAnswer{
+		Identifier: firstIdentifier(r), Payment: identifierOf(r.get("paymentIdentifier")), Date: r.str("paymentDate"),
+	}
+	a.Amount, _ = r.get("paymentAmount").amount("value")
+	component := func(n *node, name string) Amount {
+		e, _ := n.extension(name)
+		v, _ := e.get("valueMoney").amount("value")
+		return v
+	}
+	for _, d := range r.list("detail") {
+		x := PaymentDetail{
+			Type: codeOf(d.get("type")), Request: requestIdentifier(d), Response: identifierOf(d.get("response").get("identifier")),
+			Payment: component(d, "component-payment"), EarlyFee: component(d, "component-early-fee"),
+			NPHIESFee: component(d, "component-nphies-fee"),
+		}
+		x.Amount, _ = d.get("amount").amount("value")
+		a.Details = append(a.Details, x)
+	}
+	return a
+}
+
+// parsePoll reads the messages fetched: first those the Task names, in its order, then any other Bundle that is there.
+func parsePoll(m *message, depth int) *PollAnswer {
+	task := m.ofType("Task")
+	if task == nil {
+		task = &node{}
+	}
+	a := &PollAnswer{Task: firstIdentifier(task), Status: strings.ToLower(task.str("status")), Errors: taskErrors(task)}
+	taken := map[int]bool{}
+	add := func(n Nested) {
+		n.Position = len(a.Nested)
+		if n.Raw != nil {
+			var b struct {
+				ID string `json:"id"`
+			}
+			_ = json.Unmarshal(n.Raw, &b) // an id of another type is no id
+			n.ID = b.ID
+			if depth >= maxNesting {
+				n.Err = &fault.Error{Op: "read message", Kind: fault.Network, Safe: "messages nested too deeply"}
+			} else {
+				n.Answer, n.Err = parse(n.Raw, depth+1)
+			}
+		}
+		a.Nested = append(a.Nested, n)
+	}
+	for _, o := range task.list("output") {
+		if !strings.EqualFold(codeOf(o.get("type")), "response") {
+			continue
+		}
+		var n Nested
+		if ts, ok := o.extension("timestamp"); ok {
+			n.ReceivedAt = parseTime(firstOf(ts.str("valueDateTime"), ts.str("valueInstant")))
+		}
+		e := m.findNested(o.get("valueReference").str("reference"))
+		switch {
+		case e == nil || len(e.raw) == 0:
+			n.Err = &fault.Error{
+				Op: "read message", Kind: fault.Network, Safe: "the poll answer names a message that it does not contain",
+			}
+		case taken[e.position]:
+			continue
+		default:
+			taken[e.position] = true
+			n.Raw = e.raw
+		}
+		add(n)
+	}
+	for _, e := range m.entries {
+		if isBundle(e.raw) && !taken[e.position] {
+			add(Nested{Raw: e.raw})
+		}
+	}
+	return a
+}
+
+// findNested resolves a Task output: by fullUrl, or by the id of the nested Bundle.
+func (m *message) findNested(ref string) *entry {
+	if e := m.find(ref); e != nil && e.resource.str("resourceType") == "" {
+		return e
+	}
+	want := strings.TrimPrefix(refTail(ref), "Bundle/")
+	for i := range m.entries {
+		var b struct {
+			ID string `json:"id"`
+		}
+		if isBundle(m.entries[i].raw) && json.Unmarshal(m.entries[i].raw, &b) == nil && b.ID != "" && strings.EqualFold(b.ID, want) {
+			return &m.entries[i]
+		}
+	}
+	return nil
+}
+
+// IsEmptyQueue reports whether a poll was answered and nothing was waiting.
+func (p *PollAnswer) IsEmptyQueue() bool { return p.Status == "completed" && len(p.Nested) == 0 }
