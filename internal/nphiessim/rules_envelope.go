@@ -1,0 +1,283 @@
+package nphiessim
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+var (
+	guidPattern    = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	idPattern      = regexp.MustCompile(`^[A-Za-z0-9.\-]{1,64}$`)
+	instantPattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$`)
+)
+
+// envelopeRules are sections 2.1 and 2.2 of the protocol: Bundle and MessageHeader.
+var envelopeRules = []rule{
+	{"BV-00341", "Bundle.id SHALL be a GUID in lower case", sub(atBundle, "id"), matches(guidPattern)},
+	{"BV-00225", "meta.profile SHALL be the nphies profile with its business version", atProfiled, versionedProfile},
+	{ruleProfile, "Referenced SHALL point to a valid profile", atProfiled, knownProfile},
+	{"BV-00130", "Bundle.type SHALL be message", sub(atBundle, "type"), oneOf("message")},
+	{ruleStructure, "Bundle.timestamp SHALL be an instant with seconds and zone", sub(atBundle, "timestamp"), isInstant},
+	{"BV-00207", "Each entry SHALL have a fullUrl of its own", sub(each(atBundle, "entry"), "fullUrl"), ownFullURL},
+	{"BV-00208", "entry.fullUrl SHALL contain the resource's id and type", each(atBundle, "entry"), fullURLFits},
+	{ruleStructure, "resource.id SHALL be a FHIR id", sub(each(atBundle, "entry"), "resource.id"), matches(idPattern)},
+	{"BV-00168", "MessageHeader.id SHALL be a GUID in lower case", sub(atHeader, "id"), matches(guidPattern)},
+	{ruleCardinality, "MessageHeader SHALL have exactly one destination", sub(atHeader, "destination"), listOf(1)},
+	{"BV-00218", "destination.endpoint SHALL be a URL", sub(each(atHeader, "destination"), "endpoint"), isURL},
+	{"BV-00177", "source.endpoint SHALL be a URL", sub(atHeader, "source.endpoint"), isURL},
+	{ruleBinding, "sender and receiver SHALL be of type Organization", atPartyTypes, oneOf("Organization")},
+	{"BV-00176", "The sender SHALL be a provider", sub(atHeader, "sender.identifier.system"), oneOf(providerLicense)},
+	{"BV-00221", "MessageHeader SHALL have exactly one focus", sub(atHeader, "focus"), listOf(1)},
+	{"RE-00100", "MessageHeader.focus SHALL equal the fullUrl of an entry", sub(each(atHeader, "focus"), "reference"), focusResolves},
+	{"BV-00167", "The focus SHALL fit the event", atFocus, focusFits},
+	{"BV-00248", "MessageHeader.response SHALL be absent on requests", sub(atHeader, "response"), absent},
+	{"BV-00126", "Only the first entry SHALL be a MessageHeader", atAll("MessageHeader"), func(m *message, n node) bool {
+		return n.path == m.header.path
+	}},
+	{
+		"GE-00031", "The sender's license SHALL be that of the provider Organization",
+		sub(atHeader, "sender.identifier.value"),
+		func(m *message, n node) bool { return hasOrganization(m, providerLicense, n.str()) },
+	},
+	{
+		"GE-00032", "The receiver's license SHALL be that of the insurer Organization",
+		where(sub(each(atHeader, "destination"), "receiver.identifier"), func(m *message, _ node) bool { return m.event != eventPoll }),
+		func(m *message, n node) bool {
+			return n.get("system").str() == payerLicense && hasOrganization(m, payerLicense, n.get("value").str())
+		},
+	},
+	{
+		"BV-00456", "The receiver of a poll SHALL be NPHIES at http://nphies.sa",
+		where(each(atHeader, "destination"), func(m *message, _ node) bool { return m.event == eventPoll }),
+		func(_ *message, n node) bool {
+			return strings.TrimSuffix(n.get("endpoint").str(), "/") == "http://nphies.sa" && isNPHIES(n.get("receiver.identifier"))
+		},
+	},
+}
+
+// structureRules hold for everything in a message (section 2.1, last paragraph, and the lengths of section 4).
+var structureRules = []rule{
+	{ruleStructure, "Elements SHALL NOT be empty or null", atEverything, notEmpty},
+	{ruleReference, "A referenced resource SHALL be in the bundle", sub(where(atEverything, isReference), "reference"), refResolves},
+	{"BV-00389", "An extension SHALL have a value or children", where(atEverything, isExtension), extensionFilled},
+	{"BV-00526", "A CodeableConcept SHALL NOT repeat a system", where(atEverything, isConcept), systemsDistinct},
+	{"BV-00275", "An identifier's value SHALL have at most 100 characters", where(atEverything, isIdentifier), shortIdentifier},
+	{ruleStructure, "The text is longer than allowed", where(atEverything, hasLimit), withinLimit},
+	{"BV-00458", "Amounts SHALL be in SAR", where(atEverything, isMoney), inSAR},
+	{"GE-00028", "Amounts SHALL have at most two decimals", where(atEverything, isMoney), twoDecimals},
+}
+
+// atProfiled are the Bundle and all its resources.
+func atProfiled(m *message) []node {
+	out := []node{m.root}
+	for _, e := range m.entries {
+		out = append(out, e.get("resource"))
+	}
+	return out
+}
+
+func atEverything(m *message) []node {
+	var out []node
+	m.root.walk(func(n node) { out = append(out, n) })
+	return out
+}
+
+func atPartyTypes(m *message) []node {
+	return append(sub(each(atHeader, "destination"), "receiver.type")(m), m.header.get("sender.type"))
+}
+
+// profiles lists the profiles a resource may claim, by resource type. Claims have one per type of claim.
+var profiles = map[string][]string{
+	"Bundle":                     {"bundle"},
+	"MessageHeader":              {"message-header"},
+	"Patient":                    {"patient"},
+	"Coverage":                   {"coverage"},
+	"Organization":               {"provider-organization", "insurer-organization", "policyholder-organization", "organization"},
+	"Practitioner":               {"practitioner"},
+	"PractitionerRole":           {"practitioner-role"},
+	"Location":                   {"location"},
+	"MedicationRequest":          {"medication-request"},
+	"VisionPrescription":         {"vision-prescription"},
+	"CoverageEligibilityRequest": {"eligibility-request"},
+	"Claim":                      {"institutional-claim", "professional-claim", "oral-claim", "pharmacy-claim", "vision-claim"},
+	"Task":                       {"task"},
+}
+
+func versionedProfile(_ *message, n node) bool {
+	p := n.get("meta.profile").at(0).str()
+	return strings.HasPrefix(p, profilePrefix) && strings.HasSuffix(p, profileSuffix)
+}
+
+func knownProfile(_ *message, n node) bool {
+	name := profileName(n)
+	kind := n.get("resourceType").str()
+	if kind == "Encounter" {
+		return name == "encounter" || strings.HasPrefix(name, "encounter-claim-")
+	}
+	return slices.Contains(profiles[kind], name)
+}
+
+// profileName is the short name of a resource's first profile.
+func profileName(n node) string {
+	return strings.TrimSuffix(strings.TrimPrefix(n.get("meta.profile").at(0).str(), profilePrefix), profileSuffix)
+}
+
+func listOf(count int) func(*message, node) bool {
+	return func(_ *message, n node) bool { return len(n.list()) == count }
+}
+
+func isInstant(_ *message, n node) bool {
+	_, err := time.Parse(time.RFC3339Nano, n.str())
+	return err == nil && instantPattern.MatchString(n.str())
+}
+
+func isURL(_ *message, n node) bool {
+	return strings.HasPrefix(n.str(), "http://") || strings.HasPrefix(n.str(), "https://")
+}
+
+func isNPHIES(identifier node) bool {
+	return identifier.get("system").str() == nphiesLicense && identifier.get("value").str() == nphiesValue
+}
+
+func ownFullURL(m *message, n node) bool {
+	if n.str() == "" {
+		return false
+	}
+	count := 0
+	for _, e := range m.entries {
+		if e.get("fullUrl").str() == n.str() {
+			count++
+		}
+	}
+	return count == 1
+}
+
+// fullURLFits accepts urn:uuid:<id> and URLs that end in /<type>/<id>.
+func fullURLFits(_ *message, n node) bool {
+	url, id := n.get("fullUrl").str(), n.get("resource.id").str()
+	if id == "" {
+		return false
+	}
+	return url == "urn:uuid:"+id || strings.HasSuffix(url, "/"+n.get("resource.resourceType").str()+"/"+id)
+}
+
+func focusResolves(m *message, n node) bool { return m.byURL[n.str()].exists() }
+
+func focusFits(m *message, n node) bool {
+	want := map[string]string{eventClaim: "Claim", eventEligibility: "CoverageEligibilityRequest"}[m.event]
+	if want == "" {
+		want = "Task"
+	}
+	return n.get("resourceType").str() == want
+}
+
+func hasOrganization(m *message, system, value string) bool {
+	return value != "" && slices.ContainsFunc(m.resources("Organization"), func(o node) bool {
+		return o.identifier() == Identifier{system, value}
+	})
+}
+
+// notEmpty refuses null, "", {} and []. In the primitive arrays of FHIR null may stand; our messages have no use for it.
+func notEmpty(_ *message, n node) bool {
+	switch t := n.v.(type) {
+	case nil:
+		return false
+	case string:
+		return strings.TrimSpace(t) != ""
+	case map[string]any:
+		return len(t) > 0
+	case []any:
+		return len(t) > 0
+	default:
+		return true
+	}
+}
+
+func isReference(_ *message, n node) bool {
+	return n.get("reference").str() != "" && n.lastName() != "focus"
+}
+
+func refResolves(m *message, n node) bool {
+	i := strings.LastIndexByte(n.path, '.')
+	return m.resolve(node{map[string]any{"reference": n.v}, n.path[:i]}).exists()
+}
+
+func isExtension(_ *message, n node) bool {
+	return n.lastName() == "extension" && n.get("url").exists()
+}
+
+func extensionFilled(_ *message, n node) bool {
+	m, _ := n.v.(map[string]any)
+	for k := range m {
+		if strings.HasPrefix(k, "value") || k == "extension" {
+			return true
+		}
+	}
+	return false
+}
+
+func isConcept(_ *message, n node) bool { return len(n.get("coding").list()) > 0 }
+
+func systemsDistinct(_ *message, n node) bool {
+	seen := map[string]bool{}
+	for _, c := range n.get("coding").list() {
+		s := c.get("system").str()
+		if seen[s] {
+			return false
+		}
+		seen[s] = true
+	}
+	return true
+}
+
+func isIdentifier(_ *message, n node) bool {
+	name := n.lastName()
+	return (name == "identifier" || name == "valueIdentifier") && n.get("value").exists()
+}
+
+func shortIdentifier(_ *message, n node) bool { return runes(n.get("value")) <= 100 }
+
+func runes(n node) int { return utf8.RuneCountInString(n.str()) }
+
+// lengthLimits are the greatest numbers of characters by element name; "parent.name" wins over "name".
+var lengthLimits = map[string]int{
+	"id": 64, "code": 30, "display": 100, "reference": 250, "url": 255, "fullUrl": 255, "system": 255, "endpoint": 255,
+	"family": 100, "given": 50, "valueString": 250, "name.text": 250, "network": 30, "class.value": 30, "dependent": 10,
+	"preAuthRef": 40, "title": 250, "text": 250,
+}
+
+func limitOf(n node) int {
+	parts := strings.Split(n.path, ".")
+	for i, p := range parts {
+		parts[i], _, _ = strings.Cut(p, "[")
+	}
+	last := len(parts) - 1
+	if last > 0 {
+		if l, ok := lengthLimits[parts[last-1]+"."+parts[last]]; ok {
+			return l
+		}
+	}
+	return lengthLimits[parts[last]]
+}
+
+func hasLimit(_ *message, n node) bool { return n.str() != "" && limitOf(n) > 0 }
+
+func withinLimit(_ *message, n node) bool { return runes(n) <= limitOf(n) }
+
+// isMoney finds amounts by their shape and by the names under which the protocol has them.
+func isMoney(_ *message, n node) bool {
+	if _, isMap := n.v.(map[string]any); !isMap {
+		return false
+	}
+	return n.get("currency").exists() || slices.Contains([]string{"unitPrice", "net", "total", "valueMoney"}, n.lastName())
+}
+
+func inSAR(_ *message, n node) bool { return n.get("currency").str() == "SAR" }
+
+func twoDecimals(_ *message, n node) bool {
+	d, ok := n.get("value").dec()
+	return ok && d.Equal(d.Truncate(2))
+}
