@@ -81,7 +81,7 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	return Redact(mention.ReplaceAllString(s, "‹$1›"))
+	return Redact(mention.ReplaceAllString(s, "‹$1"))
 }
 
 // line is clean on one line. It reads the first maxLine bytes.
@@ -90,7 +90,7 @@ func line(s string) string { return strings.Join(strings.Fields(clean(s[:min(len
 // freeText prepares text of another party for a RichTextBlock, the only element that shows it literally.
 func freeText(s string) string { return strings.TrimSpace(mask(clean(s))) }
 
-var mention = regexp.MustCompile(`(?i)<(/?at)\b[^>]*>`)
+var mention = regexp.MustCompile(`(?i)<(/?at)\b`)
 
 var (
 	listItem = regexp.MustCompile(`^(\s*)([-+])`)

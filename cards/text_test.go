@@ -59,8 +59,8 @@ func TestMask(t *testing.T) {
 func TestClean(t *testing.T) {
 	require.Equal(t, "a b\nc\uFFFD", clean("a\tb\r\n\u202ec\xff"))
 	require.Equal(t, "one two", line("  one\n\n two \u200b"))
-	require.Equal(t, "‹at›x‹/at›", line("<at>x</at>"))
-	require.Equal(t, "‹at›x", line(`<at id="0">x`))
+	require.Equal(t, "‹at>x‹/AT>", line("<at>x</AT>"))
+	require.Equal(t, `‹at id="0">x <attack`, line(`<at id="0">x <attack`))
 }
 
 func TestCut(t *testing.T) {
