@@ -1,0 +1,463 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// State is where a claim stands.
+type State string
+
+// States of a claim: received → submitting → pending → approved | partial | rejected | error, plus pended (the payer wants
+// more) and cancelled. None is final on the wire: a payer may reissue its answer.
+const (
+	Received   State = "received"
+	Submitting State = "submitting"
+	Pending    State = "pending"
+	Pended     State = "pended"
+	Approved   State = "approved"
+	Partial    State = "partial"
+	Rejected   State = "rejected"
+	Failed     State = "error"
+	Cancelled  State = "cancelled"
+)
+
+// States lists all states of a claim in the order of its life.
+func States() []State {
+	return []State{Received, Submitting, Pending, Pended, Approved, Partial, Rejected, Failed, Cancelled}
+}
+
+// Outcome reports whether the state is an outcome: nothing more is expected, though a reissue may come.
+func (s State) Outcome() bool {
+	switch s {
+	case Approved, Partial, Rejected, Failed, Cancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Identifier is a business identifier: a value that is unique in its system.
+type Identifier struct {
+	System string `json:"system"`
+	Value  string `json:"value"`
+}
+
+// Claim is a row of claims. It holds no personal data.
+type Claim struct {
+	ID            uuid.UUID
+	License       string
+	Identifier    Identifier
+	Payer         string
+	PayerName     string
+	Type          string
+	SubType       string
+	Items         int
+	State         State
+	Claimed       decimal.Decimal     // SAR
+	Approved      decimal.NullDecimal // SAR, what the payer pays: benefit and tax
+	PatientShare  decimal.NullDecimal // SAR
+	ItemsApproved *int
+	Disposition   string
+	ErrorKind     string
+	ErrorCode     string
+	ErrorText     string
+	HeaderID      string
+	BundleID      string
+	SourceHash    string
+	Episode       int
+	Attempts      int
+	FirstFailedAt *time.Time
+	SubmittedAt   *time.Time
+	AdjudicatedAt *time.Time
+	NextPollAt    *time.Time
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+const claimColumns = `id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
+	amount_claimed, amount_approved, amount_patient, items_approved, disposition, error_kind, error_code, error_text, header_id, bundle_id,
+	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, created_at, updated_at`
+
+func scanClaim(row pgx.CollectableRow) (Claim, error) {
+	var c Claim
+	err := row.Scan(&c.ID, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
+		&c.Claimed, &c.Approved, &c.PatientShare, &c.ItemsApproved, &c.Disposition, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID,
+		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt, &c.CreatedAt, &c.UpdatedAt)
+	return c, err
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func oneClaim(ctx context.Context, q querier, where string, args ...any) (Claim, error) {
+	rows, err := q.Query(ctx, `SELECT `+claimColumns+` FROM claims WHERE `+where, args...)
+	if err != nil {
+		return Claim{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanClaim)
+}
+
+// NewClaim is a claim to be kept, with the bytes to be sent.
+type NewClaim struct {
+	License    string
+	Identifier Identifier
+	Payer      string
+	PayerName  string
+	Type       string
+	SubType    string
+	Items      int
+	Claimed    decimal.Decimal
+	HeaderID   string
+	BundleID   string
+	// SourceHash is the SHA-256 of what was handed in.
+	SourceHash string
+	// Event and Body are the request as it will go over the wire, every time.
+	Event string
+	Body  []byte
+}
+
+// CreateClaim keeps a claim and its request bytes in one transaction and returns its row. created is false when the claim was
+// there already, whoever made it: then nothing is changed, and the row is the one that was there.
+func (s *Store) CreateClaim(ctx context.Context, n NewClaim) (c Claim, created bool, err error) {
+	err = s.tx(ctx, "keep claim", func(tx pgx.Tx) error {
+		id := newID()
+		tag, err := tx.Exec(ctx, `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype,
+			item_count, amount_claimed, header_id, bundle_id, source_hash) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)
+			ON CONFLICT ON CONSTRAINT claims_identifier_key DO NOTHING`,
+			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.Type, n.SubType, n.Items, n.Claimed, n.HeaderID, n.BundleID, n.SourceHash)
+		if err != nil {
+			return err
+		}
+		if created = tag.RowsAffected() == 1; created {
+			if _, err := insertMessage(ctx, tx, Message{
+				Direction: Out, Event: n.Event, License: n.License, ClaimID: &id, BundleID: n.BundleID, HeaderID: n.HeaderID, Body: n.Body,
+			}); err != nil {
+				return err
+			}
+			if err := ensureLicense(ctx, tx, n.License); err != nil {
+				return err
+			}
+		}
+		c, err = oneClaim(ctx, tx, `license = $1 AND identifier_system = $2 AND identifier_value = $3`, n.License, n.Identifier.System, n.Identifier.Value)
+		return err
+	})
+	return c, created, err
+}
+
+// Claim returns the claim with this id, or a fault of Kind NotFound.
+func (s *Store) Claim(ctx context.Context, id uuid.UUID) (Claim, error) {
+	c, err := oneClaim(ctx, s.pool, `id = $1`, id)
+	return c, wrap("read claim", err)
+}
+
+// ClaimByIdentifier returns the claim of a licence with this identifier, or a fault of Kind NotFound.
+func (s *Store) ClaimByIdentifier(ctx context.Context, license string, id Identifier) (Claim, error) {
+	c, err := oneClaim(ctx, s.pool, `license = $1 AND identifier_system = $2 AND identifier_value = $3`, license, id.System, id.Value)
+	return c, wrap("read claim", err)
+}
+
+// ClaimFilter chooses claims; zero fields choose all.
+type ClaimFilter struct {
+	States []State
+	// Values are identifier values.
+	Values []string
+	// Limit is the most rows to return, 0 for all.
+	Limit int
+}
+
+// Claims returns claims, newest first.
+func (s *Store) Claims(ctx context.Context, f ClaimFilter) ([]Claim, error) {
+	states := make([]string, 0, len(f.States))
+	for _, st := range f.States {
+		states = append(states, string(st))
+	}
+	var limit *int
+	if f.Limit > 0 {
+		limit = &f.Limit
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+claimColumns+` FROM claims
+		WHERE (cardinality($1::text[]) = 0 OR state = ANY ($1)) AND (cardinality($2::text[]) = 0 OR identifier_value = ANY ($2))
+		ORDER BY created_at DESC, id LIMIT $3`, states, append([]string{}, f.Values...), limit)
+	if err != nil {
+		return nil, wrap("list claims", err)
+	}
+	out, err := pgx.CollectRows(rows, scanClaim)
+	return out, wrap("list claims", err)
+}
+
+// StateCount says how many claims stand in a state, and for how much.
+type StateCount struct {
+	State    State
+	Count    int
+	Claimed  decimal.Decimal
+	Approved decimal.Decimal
+}
+
+// ClaimCounts counts the claims of each state, every state listed.
+func (s *Store) ClaimCounts(ctx context.Context) ([]StateCount, error) {
+	rows, err := s.pool.Query(ctx, `SELECT state, count(*), sum(amount_claimed), coalesce(sum(amount_approved), 0) FROM claims GROUP BY state`)
+	if err != nil {
+		return nil, wrap("count claims", err)
+	}
+	counted := map[State]StateCount{}
+	var c StateCount
+	if _, err := pgx.ForEachRow(rows, []any{&c.State, &c.Count, &c.Claimed, &c.Approved}, func() error { counted[c.State] = c; return nil }); err != nil {
+		return nil, wrap("count claims", err)
+	}
+	var out []StateCount
+	for _, st := range States() {
+		c := counted[st]
+		c.State = st
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// BeginSubmit prepares one attempt to send a claim: it counts the attempt, moves a received claim to submitting, and returns
+// the row and the id and bytes of its request. send is false when the claim has an outcome: then there is nothing to send.
+func (s *Store) BeginSubmit(ctx context.Context, id uuid.UUID) (c Claim, request uuid.UUID, body []byte, send bool, err error) {
+	err = s.tx(ctx, "begin submission", func(tx pgx.Tx) error {
+		c, err = oneClaim(ctx, tx, `id = $1 FOR UPDATE`, id)
+		if err != nil || c.State.Outcome() {
+			return err
+		}
+		send = true
+		if c.State == Received {
+			c.State = Submitting
+		}
+		c.Attempts++
+		if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, attempts = $3 WHERE id = $1`, id, c.State, c.Attempts); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT id, body FROM messages WHERE claim_id = $1 AND direction = 'out' AND event = 'claim-request'`, id).Scan(&request, &body)
+	})
+	return c, request, body, send, err
+}
+
+// Trouble is what went wrong in an attempt, in text that may be shown.
+type Trouble struct {
+	Kind string
+	Code string
+	Text string
+}
+
+// TroubleOf takes the showable part of an error.
+func TroubleOf(err error) Trouble {
+	f := fault.Of(err)
+	return Trouble{Kind: string(f.Kind), Code: f.Code, Text: f.Error()}
+}
+
+// SubmitFailed notes that an attempt failed; the claim stays where it is. events are written in the same transaction.
+func (s *Store) SubmitFailed(ctx context.Context, id uuid.UUID, t Trouble, events ...Event) (channels []string, err error) {
+	err = s.tx(ctx, "note failed submission", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `UPDATE claims SET error_kind = $2, error_code = $3, error_text = $4, first_failed_at = coalesce(first_failed_at, $5)
+			WHERE id = $1 AND state IN ('received', 'submitting', 'pending', 'pended')`, id, t.Kind, t.Code, t.Text, s.opt.Now())
+		if err != nil || tag.RowsAffected() == 0 {
+			return err // an answer came in between: the failure no longer matters
+		}
+		channels, err = s.insertEvents(ctx, tx, events)
+		return err
+	})
+	return channels, err
+}
+
+// Answer is one version of a claim's answer.
+type Answer struct {
+	ClaimID uuid.UUID
+	// MessageID is the stored message the answer came in.
+	MessageID uuid.UUID
+	// Fingerprint is the same for the same answer delivered again.
+	Fingerprint   string
+	Outcome       string
+	Adjudication  string
+	State         State
+	Reissue       string
+	Response      Identifier
+	Approved      decimal.NullDecimal
+	PatientShare  decimal.NullDecimal
+	ItemsApproved *int
+	Disposition   string
+	// Detail is JSON for the claim page: items and reasons, without personal data.
+	Detail []byte
+	// Trouble is set when State is Failed.
+	Trouble Trouble
+	// RecheckAt is when to ask again if nothing else comes, for State Pending and Pended.
+	RecheckAt time.Time
+}
+
+// Applied says what became of an answer.
+type Applied struct {
+	// New is false when this very answer was known already.
+	New bool
+	// Current is true when the claim's state comes from this answer now.
+	Current bool
+	Version int
+	// Before and Claim are the claim's state before and its row after.
+	Before State
+	Claim  Claim
+	// Channels are those with new notifications.
+	Channels []string
+}
+
+// RecordAnswer keeps an answer as the claim's next version and moves its state, all in one transaction with the notifications
+// that events returns for it. The same answer again changes nothing. An adjudicated claim stays so when a mere receipt arrives
+// late: after "complete" only another "complete" counts.
+func (s *Store) RecordAnswer(ctx context.Context, a Answer, events func(Applied) []Event) (out Applied, err error) {
+	err = s.tx(ctx, "record answer", func(tx pgx.Tx) error {
+		out, err = s.recordAnswer(ctx, tx, a, events)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events func(Applied) []Event) (Applied, error) {
+	c, err := oneClaim(ctx, tx, `id = $1 FOR UPDATE`, a.ClaimID)
+	if err != nil {
+		return Applied{}, err
+	}
+	out := Applied{Before: c.State, Claim: c}
+	detail := a.Detail
+	if len(detail) == 0 {
+		detail = []byte("{}")
+	}
+	err = tx.QueryRow(ctx, `INSERT INTO claim_responses (id, claim_id, version, message_id, fingerprint, outcome, adjudication, state, reissue,
+			response_system, response_value, amount_approved, amount_patient, detail)
+		SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM claim_responses WHERE claim_id = $2
+		ON CONFLICT ON CONSTRAINT claim_responses_fingerprint_key DO NOTHING RETURNING version`,
+		newID(), a.ClaimID, a.MessageID, a.Fingerprint, a.Outcome, a.Adjudication, string(a.State), a.Reissue, a.Response.System, a.Response.Value,
+		a.Approved, a.PatientShare, detail).Scan(&out.Version)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		// Known. It still counts for a claim that is being submitted anew: NPHIES repeats its latest answer.
+		if c.State != Received && c.State != Submitting {
+			return out, nil
+		}
+	case err != nil:
+		return out, err
+	default:
+		out.New = true
+	}
+	if out.Current = supersedes(c.State, a.State); !out.Current {
+		return out, nil
+	}
+	now := s.opt.Now()
+	if c.SubmittedAt == nil {
+		c.SubmittedAt = &now
+	}
+	c.NextPollAt, c.AdjudicatedAt = nil, nil
+	if a.State.Outcome() {
+		c.AdjudicatedAt = &now
+	} else if !a.RecheckAt.IsZero() {
+		c.NextPollAt = &a.RecheckAt
+	}
+	if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, amount_approved = $3, amount_patient = $4, items_approved = $5, disposition = $6,
+		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, first_failed_at = NULL WHERE id = $1`,
+		c.ID, string(a.State), a.Approved, a.PatientShare, a.ItemsApproved, a.Disposition, a.Trouble.Kind, a.Trouble.Code, a.Trouble.Text,
+		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt); err != nil {
+		return out, err
+	}
+	if err := settleDeadLetters(ctx, tx, "claim_id", c.ID); err != nil {
+		return out, err
+	}
+	if out.Claim, err = oneClaim(ctx, tx, `id = $1`, c.ID); err != nil {
+		return out, err
+	}
+	if events != nil {
+		out.Channels, err = s.insertEvents(ctx, tx, events(out))
+	}
+	return out, err
+}
+
+// supersedes reports whether an answer that says next moves a claim that stands at now.
+func supersedes(now, next State) bool {
+	switch now {
+	case Cancelled:
+		return false
+	case Approved, Partial, Rejected:
+		return next == Approved || next == Partial || next == Rejected
+	default:
+		return true
+	}
+}
+
+// ClaimVersion is a kept version of an answer.
+type ClaimVersion struct {
+	Version      int
+	MessageID    uuid.UUID
+	Outcome      string
+	Adjudication string
+	State        State
+	Reissue      string
+	Response     Identifier
+	Approved     decimal.NullDecimal
+	PatientShare decimal.NullDecimal
+	Detail       []byte
+	CreatedAt    time.Time
+}
+
+// ClaimVersions returns every version of a claim's answer, oldest first.
+func (s *Store) ClaimVersions(ctx context.Context, id uuid.UUID) ([]ClaimVersion, error) {
+	rows, err := s.pool.Query(ctx, `SELECT version, message_id, outcome, adjudication, state, reissue, response_system, response_value,
+		amount_approved, amount_patient, detail, created_at FROM claim_responses WHERE claim_id = $1 ORDER BY version`, id)
+	if err != nil {
+		return nil, wrap("read answers", err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v ClaimVersion, err error) {
+		err = row.Scan(&v.Version, &v.MessageID, &v.Outcome, &v.Adjudication, &v.State, &v.Reissue, &v.Response.System, &v.Response.Value,
+			&v.Approved, &v.PatientShare, &v.Detail, &v.CreatedAt)
+		return v, err
+	})
+	return out, wrap("read answers", err)
+}
+
+// Wish is a row that waits for a task: what to enqueue and which budget of attempts it is.
+type Wish struct {
+	ID      uuid.UUID
+	Episode int
+}
+
+// ClaimsToSubmit returns claims that ought to have a submit task and were not touched since before: received ones, and those
+// whose submission began. The caller enqueues them; a task that exists already is a conflict and changes nothing.
+func (s *Store) ClaimsToSubmit(ctx context.Context, before time.Time, limit int) ([]Wish, error) {
+	return s.wishes(ctx, `SELECT c.id, c.episode FROM claims c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = c.id AND d.state = 'open') ORDER BY c.updated_at LIMIT $2`, before, limit)
+}
+
+func (s *Store) wishes(ctx context.Context, sql string, args ...any) ([]Wish, error) {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, wrap("read wishes", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Wish])
+	return out, wrap("read wishes", err)
+}
+
+// RenewClaim gives a claim whose task was lost a new budget of attempts, unless somebody did so since episode. It returns the
+// new episode, or 0 when there was nothing to do.
+func (s *Store) RenewClaim(ctx context.Context, id uuid.UUID, episode int) (int, error) {
+	var next int
+	err := s.pool.QueryRow(ctx, `UPDATE claims SET episode = episode + 1 WHERE id = $1 AND episode = $2
+		AND state IN ('received', 'submitting', 'pending', 'pended') RETURNING episode`, id, episode).Scan(&next)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	return next, wrap("renew claim", err)
+}
+
+// RecheckDue takes pending claims whose next_poll_at has passed, moves that by again, and gives each a new episode, so that its
+// stored bytes are sent again: NPHIES answers a known claim with its latest response.
+func (s *Store) RecheckDue(ctx context.Context, now time.Time, again time.Duration, limit int) ([]Wish, error) {
+	return s.wishes(ctx, `UPDATE claims SET next_poll_at = $1 + $2, episode = episode + 1 WHERE id IN (
+		SELECT id FROM claims WHERE state IN ('pending', 'pended') AND next_poll_at <= $1 ORDER BY next_poll_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+		RETURNING id, episode`, now, again, limit)
+}

@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// LetterState is what became of a dead letter.
+type LetterState string
+
+// States of a dead letter. Open letters wait for a person.
+const (
+	LetterOpen      LetterState = "open"
+	LetterRetrying  LetterState = "retrying"
+	LetterDiscarded LetterState = "discarded"
+	LetterResolved  LetterState = "resolved"
+)
+
+// DeadLetter is a task that failed for good. It stays for ever.
+type DeadLetter struct {
+	ID            uuid.UUID
+	Queue         string
+	TaskType      string
+	TaskID        string
+	Episode       int
+	Payload       json.RawMessage
+	ClaimID       *uuid.UUID
+	EligibilityID *uuid.UUID
+	License       string
+	Reference     string
+	Retried       int
+	ErrorKind     string
+	ErrorCode     string
+	ErrorText     string
+	FirstFailedAt time.Time
+	LastFailedAt  time.Time
+	State         LetterState
+	DecidedBy     string
+	DecidedAt     *time.Time
+	Reason        string
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+const letterColumns = `id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, license, reference, retried, error_kind, error_code, error_text,
+	first_failed_at, last_failed_at, state, decided_by, decided_at, reason, created_at, updated_at`
+
+func letters(ctx context.Context, q querier, where string, args ...any) ([]DeadLetter, error) {
+	rows, err := q.Query(ctx, `SELECT `+letterColumns+` FROM dead_letters `+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[DeadLetter])
+}
+
+// sameFailure is how far apart two reports of one failure may be: the handler's clock and asynq's, which counts whole seconds.
+const sameFailure = 5 * time.Second
+
+// RecordDeadLetter mirrors an archived task. It returns the row's id and whether it is new; the same failure reported twice, by
+// the worker and by the reconciler, is one row. events are written with a new row, in the same transaction.
+func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(DeadLetter) []Event) (id uuid.UUID, created bool, channels []string, err error) {
+	err = s.tx(ctx, "record dead letter", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('dead/' || $1 || '/' || $2, 0))`, d.Queue, d.TaskID); err != nil {
+			return err
+		}
+		last, err := letters(ctx, tx, `WHERE queue = $1 AND task_id = $2 ORDER BY episode DESC LIMIT 1`, d.Queue, d.TaskID)
+		if err != nil {
+			return err
+		}
+		d.Episode = 1
+		if len(last) == 1 {
+			if last[0].State == LetterOpen || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
+				id = last[0].ID
+				return nil
+			}
+			d.Episode = last[0].Episode + 1
+		}
+		d.ID, d.State = newID(), LetterOpen
+		if len(d.Payload) == 0 {
+			d.Payload = []byte("{}")
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO dead_letters (id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, license, reference, retried,
+			error_kind, error_code, error_text, first_failed_at, last_failed_at) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)`,
+			d.ID, d.Queue, d.TaskType, d.TaskID, d.Episode, d.Payload, d.ClaimID, d.EligibilityID, d.License, d.Reference, d.Retried,
+			d.ErrorKind, d.ErrorCode, d.ErrorText, d.FirstFailedAt, d.LastFailedAt); err != nil {
+			return err
+		}
+		id, created = d.ID, true
+		if events != nil {
+			channels, err = s.insertEvents(ctx, tx, events(d))
+		}
+		return err
+	})
+	return id, created, channels, err
+}
+
+// settleDeadLetters closes the dead letters of a claim or check that has got its answer.
+func settleDeadLetters(ctx context.Context, tx pgx.Tx, column string, id uuid.UUID) error {
+	_, err := tx.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND `+column+` = $1`, id)
+	return err
+}
+
+// SettleDeadLetter closes a retried dead letter of a task that belongs to no claim: its next run went well.
+func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string) error {
+	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state = 'retrying' AND task_type = $1 AND reference = $2`, taskType, reference)
+	return wrap("settle dead letter", err)
+}
+
+// LetterFilter chooses dead letters; zero fields choose all.
+type LetterFilter struct {
+	States    []LetterState
+	Queue     string
+	ErrorKind string
+	Reference string
+	IDs       []uuid.UUID
+	Limit     int
+}
+
+// DeadLetters returns dead letters, the latest failure first.
+func (s *Store) DeadLetters(ctx context.Context, f LetterFilter) ([]DeadLetter, error) {
+	states := make([]string, 0, len(f.States))
+	for _, st := range f.States {
+		states = append(states, string(st))
+	}
+	var limit *int
+	if f.Limit > 0 {
+		limit = &f.Limit
+	}
+	out, err := letters(ctx, s.pool, `WHERE (cardinality($1::text[]) = 0 OR state = ANY ($1)) AND ($2 = '' OR queue = $2) AND ($3 = '' OR error_kind = $3)
+		AND ($4 = '' OR reference = $4) AND (cardinality($5::uuid[]) = 0 OR id = ANY ($5)) ORDER BY last_failed_at DESC, id LIMIT $6`,
+		states, f.Queue, f.ErrorKind, f.Reference, append([]uuid.UUID{}, f.IDs...), limit)
+	return out, wrap("list dead letters", err)
+}
+
+// DeadLetter returns one dead letter, or a fault of Kind NotFound.
+func (s *Store) DeadLetter(ctx context.Context, id uuid.UUID) (DeadLetter, error) {
+	out, err := letters(ctx, s.pool, `WHERE id = $1`, id)
+	if err == nil && len(out) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		return DeadLetter{}, wrap("read dead letter", err)
+	}
+	return out[0], nil
+}
+
+// LetterCounts counts dead letters by state.
+func (s *Store) LetterCounts(ctx context.Context) (map[LetterState]int, error) {
+	rows, err := s.pool.Query(ctx, `SELECT state, count(*) FROM dead_letters GROUP BY state`)
+	if err != nil {
+		return nil, wrap("count dead letters", err)
+	}
+	out := map[LetterState]int{}
+	var st LetterState
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&st, &n}, func() error { out[st] = n; return nil })
+	return out, wrap("count dead letters", err)
+}
+
+// LetterByTask returns the newest dead letter of a task, or a fault of Kind NotFound.
+func (s *Store) LetterByTask(ctx context.Context, queue, taskID string) (DeadLetter, error) {
+	out, err := letters(ctx, s.pool, `WHERE queue = $1 AND task_id = $2 ORDER BY episode DESC LIMIT 1`, queue, taskID)
+	if err == nil && len(out) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		return DeadLetter{}, wrap("read dead letter", err)
+	}
+	return out[0], nil
+}
+
+// Decision is what a person decided about a dead letter.
+type Decision struct {
+	ID     uuid.UUID
+	Actor  string
+	Source string // "cli", "monitor", ...
+	Reason string
+}
+
+// Decided says what became of a decision.
+type Decided struct {
+	Letter DeadLetter
+	// Applied is false when somebody else decided before: Letter says who and what.
+	Applied bool
+	// Episode is the new budget of attempts of the claim or check that is retried, 0 for other tasks.
+	Episode int
+}
+
+// RetryLetter decides that a dead letter is tried again: the claim or check behind it gets a new budget of attempts, and the
+// decision is put on record, in one transaction. The caller enqueues the new task; should it die before, the reconciler does.
+// Of two concurrent decisions one is applied.
+func (s *Store) RetryLetter(ctx context.Context, d Decision) (Decided, error) {
+	return s.decide(ctx, "retry", LetterRetrying, d, func(tx pgx.Tx, l DeadLetter) (episode int, err error) {
+		switch {
+		case l.ClaimID != nil:
+			err = tx.QueryRow(ctx, `UPDATE claims SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.ClaimID).Scan(&episode)
+		case l.EligibilityID != nil:
+			err = tx.QueryRow(ctx, `UPDATE eligibility_checks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.EligibilityID).Scan(&episode)
+		}
+		return episode, err
+	})
+}
+
+// DiscardLetter decides that a dead letter is given up: a claim or check without an answer ends in error, with the decision as
+// its reason. Should an answer come all the same, it still counts.
+func (s *Store) DiscardLetter(ctx context.Context, d Decision) (Decided, error) {
+	return s.decide(ctx, "discard", LetterDiscarded, d, func(tx pgx.Tx, l DeadLetter) (_ int, err error) {
+		text := "given up by " + d.Actor + ": " + d.Reason
+		switch {
+		case l.ClaimID != nil:
+			_, err = tx.Exec(ctx, `UPDATE claims SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.ClaimID, text)
+		case l.EligibilityID != nil:
+			_, err = tx.Exec(ctx, `UPDATE eligibility_checks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.EligibilityID, text)
+		}
+		return 0, err
+	})
+}
+
+// ErrReason says that a decision came without a reason.
+var ErrReason = &fault.Error{Op: "decide", Kind: fault.Invalid, Safe: "a reason is needed", Permanent: true}
+
+func (s *Store) decide(ctx context.Context, verb string, next LetterState, d Decision, effect func(pgx.Tx, DeadLetter) (int, error)) (out Decided, err error) {
+	if d.Reason == "" {
+		return out, ErrReason
+	}
+	err = s.tx(ctx, verb+" dead letter", func(tx pgx.Tx) error {
+		found, err := letters(ctx, tx, `WHERE id = $1 FOR UPDATE`, d.ID)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return pgx.ErrNoRows
+		}
+		out.Letter = found[0]
+		action := Action{Actor: d.Actor, Source: d.Source, Verb: verb, TargetKind: "dead_letter", Target: d.ID.String(), Reason: d.Reason, Outcome: "already"}
+		if out.Applied = out.Letter.State == LetterOpen; out.Applied {
+			action.Outcome = "applied"
+			if out.Episode, err = effect(tx, out.Letter); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `UPDATE dead_letters SET state = $2, decided_by = $3, decided_at = $4, reason = $5 WHERE id = $1`,
+				d.ID, string(next), d.Actor, s.opt.Now(), d.Reason); err != nil {
+				return err
+			}
+			now, err := letters(ctx, tx, `WHERE id = $1`, d.ID)
+			if err != nil {
+				return err
+			}
+			out.Letter = now[0]
+		}
+		return s.appendAction(ctx, tx, &action)
+	})
+	return out, err
+}
+
+// LetterRerun notes that a person let asynq run an archived task again as it is (the queue pages), so that its next failure is
+// a new episode. It does nothing when the task has no open dead letter.
+func (s *Store) LetterRerun(ctx context.Context, queue, taskID, actor, reason string, discarded bool) error {
+	next := LetterRetrying
+	if discarded {
+		next = LetterDiscarded
+	}
+	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = $3, decided_by = $4, decided_at = $5, reason = $6 WHERE queue = $1 AND task_id = $2 AND state = 'open'`,
+		queue, taskID, string(next), actor, s.opt.Now(), reason)
+	return wrap("note rerun", err)
+}
+
+// IsNotFound reports whether err says that a row does not exist.
+func IsNotFound(err error) bool {
+	return fault.Is(err, fault.NotFound) || errors.Is(err, pgx.ErrNoRows)
+}

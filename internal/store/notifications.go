@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/cards"
+)
+
+// Event is something to tell people, once per channel.
+type Event struct {
+	cards.Event
+	// Key names what happened; the same key is not written twice for a channel.
+	Key          string
+	ClaimID      *uuid.UUID
+	DeadLetterID *uuid.UUID
+}
+
+// insertEvents renders the cards of events and writes one row per event and channel. It returns the channels that got a new
+// row, each once. An event that cannot be rendered is a defect of ours and fails the transaction; cards has a test for each.
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]string, error) {
+	var channels []string
+	if s.opt.Router == nil {
+		return nil, nil
+	}
+	for _, e := range events {
+		if e.ID == "" {
+			e.ID = newID().String()
+		}
+		if e.At.IsZero() {
+			e.At = s.opt.Now()
+		}
+		e.Environment = s.opt.Environment
+		priority, stakeholders, err := e.Resolve()
+		if err != nil {
+			return nil, err
+		}
+		card, err := cards.Render(e.Event, s.opt.Links)
+		if err != nil {
+			return nil, err
+		}
+		for _, ch := range s.opt.Router.Channels(stakeholders) {
+			names := make([]string, 0, len(ch.Stakeholders))
+			for _, st := range ch.Stakeholders {
+				names = append(names, string(st))
+			}
+			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)
+				ON CONFLICT ON CONSTRAINT teams_notifications_event_key DO NOTHING`,
+				newID(), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
+				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now())
+			if err != nil {
+				return nil, err
+			}
+			if tag.RowsAffected() == 1 && !slices.Contains(channels, ch.Name) {
+				channels = append(channels, ch.Name)
+			}
+		}
+	}
+	return channels, nil
+}
+
+// AddEvents writes notifications that belong to no other change.
+func (s *Store) AddEvents(ctx context.Context, events ...Event) (channels []string, err error) {
+	err = s.tx(ctx, "write notifications", func(tx pgx.Tx) error {
+		channels, err = s.insertEvents(ctx, tx, events)
+		return err
+	})
+	return channels, err
+}
+
+// Notification is a row of teams_notifications.
+type Notification struct {
+	ID            uuid.UUID
+	CorrelationID string
+	EventType     string
+	Stakeholders  []string
+	Priority      string
+	Channel       string
+	Summary       string
+	Card          json.RawMessage
+	SentAt        *time.Time
+	StatusCode    *int
+	RetryCount    int
+	ErrorMessage  *string
+	ClaimID       *uuid.UUID
+	NextAttemptAt time.Time
+	DeadAt        *time.Time
+	DigestID      *string
+	CreatedAt     time.Time
+}
+
+const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
+	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at`
+
+func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)
+	if err != nil {
+		return nil, wrap("read notifications", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Notification])
+	return out, wrap("read notifications", err)
+}
+
+const byUrgency = `CASE priority WHEN 'CRITICAL' THEN 0 WHEN 'HIGH' THEN 1 WHEN 'MEDIUM' THEN 2 WHEN 'LOW' THEN 3 ELSE 4 END`
+
+// DueNotifications returns at most limit rows of a channel that wait to be sent now, the most urgent and then the oldest first.
+func (s *Store) DueNotifications(ctx context.Context, channel string, limit int) ([]Notification, error) {
+	return s.notifications(ctx, `WHERE channel = $1 AND sent_at IS NULL AND dead_at IS NULL AND next_attempt_at <= $2
+		ORDER BY `+byUrgency+`, created_at, id LIMIT $3`, channel, s.opt.Now(), limit)
+}
+
+// Notifications returns rows, newest first; with claim set only those of that claim.
+func (s *Store) Notifications(ctx context.Context, claim *uuid.UUID, limit int) ([]Notification, error) {
+	return s.notifications(ctx, `WHERE $1::uuid IS NULL OR claim_id = $1 ORDER BY created_at DESC, id LIMIT $2`, claim, limit)
+}
+
+// Sent says that Teams accepted a row.
+type Sent struct {
+	ID         uuid.UUID
+	StatusCode int
+	At         time.Time
+	// WebhookURL is the redacted address it went to.
+	WebhookURL string
+	// DigestID is the webhook-id of the digest that carried it; "" when it went alone.
+	DigestID string
+}
+
+// MarkSent marks rows as accepted. A row that is marked already stays as it was.
+func (s *Store) MarkSent(ctx context.Context, sent ...Sent) error {
+	return s.tx(ctx, "mark notifications sent", func(tx pgx.Tx) error {
+		var b pgx.Batch
+		for _, n := range sent {
+			b.Queue(`UPDATE teams_notifications SET sent_at = $2, status_code = $3, webhook_url = $4, digest_id = nullif($5, ''), error_message = NULL
+				WHERE id = $1 AND sent_at IS NULL`, n.ID, n.At, n.StatusCode, n.WebhookURL, n.DigestID)
+		}
+		return tx.SendBatch(ctx, &b).Close()
+	})
+}
+
+// SendFailed says that a post of a row failed.
+type SendFailed struct {
+	ID uuid.UUID
+	// StatusCode is nil when there was no answer.
+	StatusCode *int
+	// Text may be shown.
+	Text string
+	// NextAttemptAt is when to try again; Dead means never.
+	NextAttemptAt time.Time
+	Dead          bool
+	WebhookURL    string
+}
+
+// MarkFailed counts a failed post.
+func (s *Store) MarkFailed(ctx context.Context, f SendFailed) error {
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET retry_count = least(retry_count + 1, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
+		dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END WHERE id = $1 AND sent_at IS NULL`,
+		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL)
+	return wrap("mark notification failed", err)
+}
+
+// NextDue returns the moment when the next waiting row of a channel falls due; ok is false when none waits.
+func (s *Store) NextDue(ctx context.Context, channel string) (at time.Time, ok bool, err error) {
+	var next *time.Time
+	err = s.pool.QueryRow(ctx, `SELECT min(next_attempt_at) FROM teams_notifications WHERE channel = $1 AND sent_at IS NULL AND dead_at IS NULL`, channel).Scan(&next)
+	if err != nil || next == nil {
+		return time.Time{}, false, wrap("read next notification", err)
+	}
+	return *next, true, nil
+}
+
+// DueChannels returns the channels with rows that have waited to be sent since before.
+func (s *Store) DueChannels(ctx context.Context, before time.Time) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `SELECT DISTINCT channel FROM teams_notifications WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at <= $1 ORDER BY 1`, before)
+	if err != nil {
+		return nil, wrap("read channels", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return out, wrap("read channels", err)
+}
+
+// ChannelCount says how the notifications of a channel stand.
+type ChannelCount struct {
+	Channel               string
+	Sent, Waiting, Dead   int
+	OldestWaiting         *time.Time
+	UnacknowledgedUrgency int
+}
+
+// ChannelCounts counts notifications by channel.
+func (s *Store) ChannelCounts(ctx context.Context) ([]ChannelCount, error) {
+	rows, err := s.pool.Query(ctx, `SELECT channel, count(*) FILTER (WHERE sent_at IS NOT NULL), count(*) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL),
+		count(*) FILTER (WHERE dead_at IS NOT NULL), min(created_at) FILTER (WHERE sent_at IS NULL AND dead_at IS NULL),
+		count(*) FILTER (WHERE acknowledged_at IS NULL AND priority IN ('CRITICAL', 'HIGH')) FROM teams_notifications GROUP BY channel ORDER BY channel`)
+	if err != nil {
+		return nil, wrap("count notifications", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ChannelCount])
+	return out, wrap("count notifications", err)
+}

@@ -1,0 +1,147 @@
+// Package store is the record in PostgreSQL: claims, messages, answers, eligibility checks, poll state, notifications (the
+// outbox), dead letters and operator actions. What belongs together is one transaction here: an outcome and the notifications
+// of it, a decision and its entry in the audit trail.
+package store
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// Channel is a webhook as the outbox sees it: who of an event's stakeholders shares it, and its address without its secret.
+type Channel struct {
+	Name         string
+	Stakeholders []cards.Stakeholder
+	// Redacted is "" while no webhook is configured: the row is written all the same and visibly waits.
+	Redacted string
+}
+
+// Router maps stakeholders to channels.
+type Router interface {
+	Channels(stakeholders []cards.Stakeholder) []Channel
+}
+
+// Options is what a Store needs beside the database.
+type Options struct {
+	// Router decides where events go; nil writes no notifications at all.
+	Router Router
+	// Links are the addresses on cards.
+	Links cards.Links
+	// Environment is shown on cards.
+	Environment string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Store is the record. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+	opt  Options
+}
+
+// New returns a Store on a pool, which the caller closes.
+func New(pool *pgxpool.Pool, o Options) *Store {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Store{pool: pool, opt: o}
+}
+
+// Open makes a pool for dsn and checks that the database answers. maxConns 0 leaves the default.
+func Open(ctx context.Context, dsn string, maxConns int32) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, &fault.Error{Op: "DATABASE_URL", Kind: fault.Config, Safe: "not a PostgreSQL address; want postgres://user:password@host:5432/db", Permanent: true}
+	}
+	if maxConns > 0 {
+		cfg.MaxConns = maxConns
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, wrap("connect to PostgreSQL", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, wrap("connect to PostgreSQL", err)
+	}
+	return pool, nil
+}
+
+// Ping asks the database for an answer.
+func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL", s.pool.Ping(ctx)) }
+
+// ErrNotFound says that there is no such row.
+var ErrNotFound = &fault.Error{Kind: fault.NotFound, Safe: "no such row", Permanent: true}
+
+// wrap classifies an error of the database. Its text may hold values, so it stays hidden.
+func wrap(op string, err error) error {
+	var f *fault.Error
+	var pg *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return err
+	case errors.Is(err, pgx.ErrNoRows):
+		return &fault.Error{Op: op, Kind: fault.NotFound, Safe: "no such row", Permanent: true, Err: ErrNotFound}
+	case errors.As(err, &pg):
+		switch pg.Code[:2] {
+		case "08", "53", "57", "40", "55": // connection, resources, operator intervention, rollback, not in state
+			return &fault.Error{Op: op, Kind: fault.Unavailable, Code: "SQLSTATE " + pg.Code, Safe: "PostgreSQL cannot do it now", Err: err}
+		case "42":
+			return &fault.Error{Op: op, Kind: fault.Config, Code: "SQLSTATE " + pg.Code, Safe: "the schema is not what this version expects: run `worker migrate up`", Err: err}
+		}
+		return &fault.Error{Op: op, Kind: fault.Internal, Code: "SQLSTATE " + pg.Code, Safe: "PostgreSQL refused", Err: err}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &fault.Error{Op: op, Kind: fault.Unavailable, Safe: "PostgreSQL did not answer in time", Err: err}
+	}
+	return &fault.Error{Op: op, Kind: fault.Unavailable, Safe: "PostgreSQL is away", Err: err}
+}
+
+// tx runs f in a transaction.
+func (s *Store) tx(ctx context.Context, op string, f func(pgx.Tx) error) error {
+	return wrap(op, pgx.BeginFunc(ctx, s.pool, f))
+}
+
+// TryLock takes a lock that all processes share, without waiting. It lives on a connection of its own, so it ends with the
+// process that holds it. ok is false when another one holds it; unlock must be called when ok is true.
+func (s *Store) TryLock(ctx context.Context, name string) (unlock func(), ok bool, err error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, false, wrap("lock", err)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("nphiesq/" + name)) // never fails
+	key := int64(h.Sum64())                   //nolint:gosec // any 64 bits will do
+	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, key).Scan(&ok); err != nil || !ok {
+		conn.Release()
+		return nil, false, wrap("lock", err)
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, key); err != nil {
+			_ = conn.Conn().Close(ctx) // the server frees the lock with the connection
+		}
+		conn.Release()
+	}, true, nil
+}
+
+// newID returns a new time-ordered UUID.
+func newID() uuid.UUID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return uuid.New()
+	}
+	return id
+}
