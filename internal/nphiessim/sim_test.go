@@ -138,7 +138,7 @@ func fresh(t *testing.T, name, identifier string) []byte {
 	if id := old.get("entry").at(1).get("resource").identifier().Value; identifier != "" {
 		text = strings.ReplaceAll(text, id, identifier)
 	}
-	return []byte(text)
+	return []byte(strings.ReplaceAll(text, "2026-02-12T15:00", "2026-02-10T12:00"))
 }
 
 func claimMessage(t *testing.T, identifier string) []byte {
