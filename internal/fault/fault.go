@@ -4,6 +4,8 @@ package fault
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -103,4 +105,15 @@ func KindOf(err error) Kind {
 func Is(err error, k Kind) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == k
+}
+
+// ParseText reads Kind and Code back out of the text of an Error, as it stands in a queue. A text of another make is Internal.
+func ParseText(text string) (k Kind, code string) {
+	for part := range strings.SplitSeq(text, ": ") {
+		word, rest, _ := strings.Cut(part, " ")
+		if slices.Contains(Kinds(), Kind(word)) {
+			return Kind(word), rest
+		}
+	}
+	return Internal, ""
 }

@@ -38,3 +38,16 @@ func TestKindsAreDistinct(t *testing.T) {
 	}
 	require.Len(t, seen, 11)
 }
+
+func TestParseTextReadsBack(t *testing.T) {
+	for _, e := range []*fault.Error{
+		{Op: "send claim-request", Kind: fault.Network, Code: "HTTP 503", Safe: "api: not FHIR"}, {Kind: fault.API, Code: "GE-00012"}, {Op: "poll", Kind: fault.RateLimited},
+	} {
+		k, code := fault.ParseText(e.Error())
+		require.Equal(t, e.Kind, k)
+		require.Equal(t, e.Code, code)
+	}
+	k, code := fault.ParseText("asynq: task lease expired")
+	require.Equal(t, fault.Internal, k)
+	require.Empty(t, code)
+}

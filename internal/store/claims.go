@@ -427,10 +427,11 @@ type Wish struct {
 }
 
 // ClaimsToSubmit returns claims that ought to have a submit task and were not touched since before: received ones, and those
-// whose submission began. The caller enqueues them; a task that exists already is a conflict and changes nothing.
-func (s *Store) ClaimsToSubmit(ctx context.Context, before time.Time, limit int) ([]Wish, error) {
-	return s.wishes(ctx, `SELECT c.id, c.episode FROM claims c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1
-		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = c.id AND d.state = 'open') ORDER BY c.updated_at LIMIT $2`, before, limit)
+// whose submission began; page by page, in the order of ids after the given one. The caller enqueues them; a task that exists
+// already is a conflict and changes nothing.
+func (s *Store) ClaimsToSubmit(ctx context.Context, before time.Time, after uuid.UUID, limit int) ([]Wish, error) {
+	return s.wishes(ctx, `SELECT c.id, c.episode FROM claims c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = c.id AND d.state = 'open') ORDER BY c.id LIMIT $3`, before, after, limit)
 }
 
 func (s *Store) wishes(ctx context.Context, sql string, args ...any) ([]Wish, error) {

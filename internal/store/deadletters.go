@@ -74,6 +74,18 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		if err != nil {
 			return err
 		}
+		if len(last) == 0 && d.ClaimID == nil && d.EligibilityID == nil {
+			// Polls and drains come again and again under new ids: while one waits for a person, its successors are the same trouble.
+			if last, err = letters(ctx, tx, `WHERE task_type = $1 AND reference = $2 AND state = 'open' LIMIT 1`, d.TaskType, d.Reference); err != nil {
+				return err
+			}
+			if len(last) == 1 {
+				id = last[0].ID
+				_, err = tx.Exec(ctx, `UPDATE dead_letters SET last_failed_at = $2, error_kind = $3, error_code = $4, error_text = $5, retried = retried + $6 WHERE id = $1`,
+					id, d.LastFailedAt, d.ErrorKind, d.ErrorCode, d.ErrorText, d.Retried)
+				return err
+			}
+		}
 		d.Episode = 1
 		if len(last) == 1 {
 			if last[0].State == LetterOpen || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
@@ -107,9 +119,9 @@ func settleDeadLetters(ctx context.Context, tx pgx.Tx, column string, id uuid.UU
 	return err
 }
 
-// SettleDeadLetter closes a retried dead letter of a task that belongs to no claim: its next run went well.
+// SettleDeadLetter closes the dead letters of a poll or drain: a later run went well.
 func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state = 'retrying' AND task_type = $1 AND reference = $2`, taskType, reference)
+	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND task_type = $1 AND reference = $2`, taskType, reference)
 	return wrap("settle dead letter", err)
 }
 

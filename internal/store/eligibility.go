@@ -190,9 +190,9 @@ func (s *Store) RecordCheck(ctx context.Context, a CheckAnswer, events ...Event)
 }
 
 // ChecksToSend is ClaimsToSubmit for eligibility checks.
-func (s *Store) ChecksToSend(ctx context.Context, before time.Time, limit int) ([]Wish, error) {
-	return s.wishes(ctx, `SELECT c.id, c.episode FROM eligibility_checks c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1
-		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.eligibility_id = c.id AND d.state = 'open') ORDER BY c.updated_at LIMIT $2`, before, limit)
+func (s *Store) ChecksToSend(ctx context.Context, before time.Time, after uuid.UUID, limit int) ([]Wish, error) {
+	return s.wishes(ctx, `SELECT c.id, c.episode FROM eligibility_checks c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.eligibility_id = c.id AND d.state = 'open') ORDER BY c.id LIMIT $3`, before, after, limit)
 }
 
 // RenewCheck is RenewClaim for eligibility checks.

@@ -107,15 +107,38 @@ func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message) (
 	return id, err
 }
 
+// PollNotSent takes back a send that never left: nothing can be lost with it.
+func (s *Store) PollNotSent(ctx context.Context, license string) error {
+	_, err := s.pool.Exec(ctx, `UPDATE poll_state SET in_flight_sends = in_flight_sends - 1, in_flight = CASE WHEN in_flight_sends > 1 THEN in_flight END
+		WHERE license = $1 AND in_flight IS NOT NULL`, license)
+	return wrap("note unsent poll", err)
+}
+
+// PollUnreadable marks a kept answer that is no message as distributed, and puts the request it came on back in flight.
+func (s *Store) PollUnreadable(ctx context.Context, license string, answer uuid.UUID) error {
+	return s.tx(ctx, "note unreadable poll answer", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE poll_answers SET processed_at = $2 WHERE message_id = $1`, answer, s.opt.Now()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE poll_state p SET in_flight = m.reply_to,
+			in_flight_sends = (SELECT count(*) FROM messages o WHERE o.reply_to = m.reply_to) FROM messages m WHERE m.id = $2 AND p.license = $1 AND p.in_flight IS NULL`, license, answer)
+		return err
+	})
+}
+
+// recheckPause is the least time between two sends of a claim that only asks for its answer.
+const recheckPause = 10 * time.Minute
+
 // GiveUpPoll drops the poll in flight: its answer is lost, and with it perhaps messages for any pending claim of the licence.
-// All of those are due for a recheck at once. It returns how many.
+// All of those ask for their answers themselves, at once or when they last did so ten minutes ago. It returns how many.
 func (s *Store) GiveUpPoll(ctx context.Context, license string) (int64, error) {
 	var n int64
 	err := s.tx(ctx, "give up poll", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1`, license); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = $2 WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now())
+		tag, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = CASE WHEN episode > 1 THEN greatest($2, updated_at + $3) ELSE $2 END
+			WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now(), recheckPause)
 		n = tag.RowsAffected()
 		return err
 	})

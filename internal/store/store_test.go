@@ -266,10 +266,10 @@ func TestWishesOfClaims(t *testing.T) {
 	ctx := t.Context()
 	c := mustClaim(t, s)
 	soon := time.Now().Add(time.Minute)
-	w, err := s.ClaimsToSubmit(ctx, soon, 10)
+	w, err := s.ClaimsToSubmit(ctx, soon, uuid.Nil, 10)
 	require.NoError(t, err)
 	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 1}}, w)
-	w, err = s.ClaimsToSubmit(ctx, time.Now().Add(-time.Minute), 10)
+	w, err = s.ClaimsToSubmit(ctx, time.Now().Add(-time.Minute), uuid.Nil, 10)
 	require.NoError(t, err)
 	require.Empty(t, w, "what was just touched is somebody's work")
 
@@ -298,7 +298,7 @@ func TestWishesOfClaims(t *testing.T) {
 	c2 := mustClaim(t, s)
 	_, _, _, err = s.RecordDeadLetter(ctx, letter("t2", &c2.ID, clk.Now()), nil)
 	require.NoError(t, err)
-	w, err = s.ClaimsToSubmit(ctx, soon, 10)
+	w, err = s.ClaimsToSubmit(ctx, soon, uuid.Nil, 10)
 	require.NoError(t, err)
 	require.Empty(t, w, "a claim with an open dead letter waits for a person")
 }
@@ -314,7 +314,7 @@ func TestEligibilityChecks(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, created)
 
-	w, err := s.ChecksToSend(ctx, time.Now().Add(time.Minute), 5)
+	w, err := s.ChecksToSend(ctx, time.Now().Add(time.Minute), uuid.Nil, 5)
 	require.NoError(t, err)
 	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 1}}, w)
 	ep, err := s.RenewCheck(ctx, c.ID, 1)

@@ -1,0 +1,172 @@
+// Package reconcile closes the gap between the record in PostgreSQL and the schedule in Redis, in both directions: rows that
+// wish for a task and have none get one; tasks that asynq archived become dead letters in the record.
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// Notifier wishes for channels to be drained.
+type Notifier interface {
+	Notify(ctx context.Context, channels ...string) error
+}
+
+// Dead is an archived task.
+type Dead struct {
+	Queue, Type, ID   string
+	Payload           []byte
+	Retried, MaxRetry int
+	ErrorText         string
+	LastFailedAt      time.Time
+}
+
+// Letters writes archived tasks into the record.
+type Letters struct {
+	Store  *store.Store
+	Notify Notifier
+	Log    *slog.Logger
+	// Endpoint is NPHIES' host, shown on cards.
+	Endpoint string
+}
+
+// Write mirrors one archived task and tells people of it, once, however often it is called. Payloads hold ids only, so they
+// are kept as they are.
+func (l *Letters) Write(ctx context.Context, d Dead) error {
+	kind, code := fault.ParseText(d.ErrorText)
+	row := store.DeadLetter{
+		Queue: d.Queue, TaskType: d.Type, TaskID: d.ID, Payload: json.RawMessage(d.Payload), Retried: d.Retried,
+		ErrorKind: string(kind), ErrorCode: code, ErrorText: d.ErrorText, FirstFailedAt: d.LastFailedAt, LastFailedAt: d.LastFailedAt,
+	}
+	if !json.Valid(d.Payload) {
+		row.Payload = nil
+	}
+	apiError := cards.APIError{
+		ErrorType: errorType(kind), Code: code, Message: d.ErrorText, Endpoint: l.Endpoint, Attempt: d.Retried + 1, MaxRetries: d.MaxRetry, Final: true,
+	}
+	if err := l.subject(ctx, d, &row, &apiError); err != nil {
+		return err
+	}
+	_, created, channels, err := l.Store.RecordDeadLetter(ctx, row, func(r store.DeadLetter) []store.Event {
+		id := r.ID
+		card := cards.DeadLetter{
+			ID: id.String(), Queue: r.Queue, TaskType: r.TaskType, TaskID: r.TaskID, Retried: r.Retried, MaxRetry: d.MaxRetry,
+			ErrorKind: r.ErrorKind, ErrorText: r.ErrorText, FirstFailedAt: r.FirstFailedAt, LastFailedAt: r.LastFailedAt,
+		}
+		correlation := id.String()
+		if r.ClaimID != nil {
+			card.ClaimID, card.ClaimRef, correlation = r.ClaimID.String(), r.Reference, r.ClaimID.String()
+		}
+		events := []store.Event{{
+			Event: cards.Event{Type: cards.TaskDLQEvent, CorrelationID: correlation, Details: card},
+			Key:   "dead/" + id.String(), ClaimID: r.ClaimID, DeadLetterID: &id,
+		}}
+		if apiError.Operation != "" {
+			events = append(events, store.Event{
+				Event: cards.Event{Type: cards.APIErrorEvent, CorrelationID: correlation, Details: apiError},
+				Key:   "dead/" + id.String() + "/api", ClaimID: r.ClaimID, DeadLetterID: &id,
+			})
+		}
+		return events
+	})
+	if err != nil {
+		return err
+	}
+	if created {
+		l.Log.ErrorContext(ctx, "dead letter", slog.String("queue", d.Queue), slog.String("task_type", d.Type), slog.String("task_id", d.ID),
+			slog.String("kind", string(kind)), slog.String("code", code), slog.String("reference", row.Reference))
+		if err := l.Notify.Notify(ctx, channels...); err != nil {
+			l.Log.WarnContext(ctx, "notifications wait for the next look", slog.String("error", err.Error()))
+		}
+	}
+	return nil
+}
+
+// subject fills in what the task is about.
+func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a *cards.APIError) error {
+	t := asynq.NewTask(d.Type, d.Payload)
+	switch d.Type {
+	case tasks.TypeSubmit:
+		p, err := tasks.Decode[tasks.SubmitPayload](t)
+		if err != nil {
+			return nil //nolint:nilerr // an unreadable payload is kept as a letter without a claim
+		}
+		c, err := l.Store.Claim(ctx, p.ClaimID)
+		if store.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		row.ClaimID, row.License, row.Reference = &c.ID, c.License, c.Identifier.Value
+		if c.FirstFailedAt != nil {
+			row.FirstFailedAt = *c.FirstFailedAt
+		}
+		a.Operation, a.ClaimID, a.ClaimRef, a.License = cards.OperationSubmission, c.ID.String(), c.Identifier.Value, c.License
+	case tasks.TypeEligibility:
+		p, err := tasks.Decode[tasks.EligibilityPayload](t)
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		c, err := l.Store.Check(ctx, p.CheckID)
+		if store.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		row.EligibilityID, row.License, row.Reference = &c.ID, c.License, c.Identifier.Value
+		if c.FirstFailedAt != nil {
+			row.FirstFailedAt = *c.FirstFailedAt
+		}
+		a.Operation, a.License = cards.OperationEligibility, c.License
+	case tasks.TypePoll:
+		if p, err := tasks.Decode[tasks.PollPayload](t); err == nil {
+			row.License, row.Reference = p.License, p.License
+			a.Operation, a.License = cards.OperationPoll, p.License
+		}
+	case tasks.TypeNotify:
+		if p, err := tasks.Decode[tasks.NotifyPayload](t); err == nil {
+			row.Reference = p.Channel
+		}
+	}
+	return nil
+}
+
+func errorType(k fault.Kind) string {
+	switch k {
+	case fault.Certificate, fault.JWT, fault.API:
+		return string(k)
+	case fault.Invalid:
+		return cards.ErrorAPI
+	default:
+		return cards.ErrorNetwork
+	}
+}
+
+// OnError is asynq's ErrorHandler: it writes the dead letter as soon as a task has failed for good. What it misses (a worker
+// that died on the last attempt, a database that is away) the reconciler finds in the archive.
+func (l *Letters) OnError(ctx context.Context, t *asynq.Task, err error) {
+	if !tasks.Final(ctx, err) {
+		return
+	}
+	id, _ := asynq.GetTaskID(ctx)
+	queue, _ := asynq.GetQueueName(ctx)
+	retried, maxRetry := tasks.Attempt(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := l.Write(ctx, Dead{
+		Queue: queue, Type: t.Type(), ID: id, Payload: t.Payload(), Retried: retried, MaxRetry: maxRetry, ErrorText: fault.Of(err).Error(), LastFailedAt: time.Now(),
+	}); err != nil {
+		l.Log.WarnContext(ctx, "dead letter not written yet", slog.String("queue", queue), slog.String("task_id", id), slog.String("error", err.Error()))
+	}
+}

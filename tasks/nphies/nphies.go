@@ -1,0 +1,233 @@
+// Package nphies does the three jobs that talk to NPHIES: eligibility checks, claim submissions, polls. Each handler may run
+// any number of times for the same task: the record says what was answered, and what is sent are the stored bytes.
+package nphies
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+	"github.com/shopspring/decimal"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/nphiesclient"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// Sender posts the bytes of a message to NPHIES.
+type Sender interface {
+	Send(ctx context.Context, body []byte) (*nphiesclient.RawAnswer, error)
+}
+
+// Queue takes wishes for tasks.
+type Queue interface {
+	Enqueue(ctx context.Context, t tasks.Task, opts ...asynq.Option) (existed bool, err error)
+	Notify(ctx context.Context, channels ...string) error
+}
+
+// Options are the handlers' settings.
+type Options struct {
+	// PollInterval is the time between two looks into a mailbox; PollCount how many messages one poll asks for.
+	PollInterval time.Duration
+	PollCount    int
+	// RecheckAfter is how long a claim may be pending before its bytes are sent again.
+	RecheckAfter time.Duration
+	// OfflineRetry is the least delay after an answer that says that the payer is offline.
+	OfflineRetry time.Duration
+	// IdentifierBase is the base of our identifier systems.
+	IdentifierBase string
+	// Endpoint is NPHIES' host, shown on cards.
+	Endpoint string
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Observe is told about each exchange with NPHIES; may be nil.
+	Observe func(event, outcome string, took time.Duration)
+}
+
+// Handlers are the three jobs.
+type Handlers struct {
+	store *store.Store
+	send  Sender
+	queue Queue
+	log   *slog.Logger
+	opt   Options
+}
+
+// New returns the handlers.
+func New(s *store.Store, send Sender, queue Queue, log *slog.Logger, o Options) *Handlers {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, string, time.Duration) {}
+	}
+	return &Handlers{store: s, send: send, queue: queue, log: log, opt: o}
+}
+
+// Register adds the handlers of this package to a router.
+func (h *Handlers) Register(r *tasks.Router) {
+	r.Handle(tasks.TypeEligibility, h.Eligibility)
+	r.Handle(tasks.TypeSubmit, h.Submit)
+	r.Handle(tasks.TypePoll, h.Poll)
+}
+
+// afterwards is a context for what must still be written when the task's own time has run out.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+}
+
+// exchange sends body and keeps what comes back before reading it.
+func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
+	start := time.Now()
+	raw, err := h.send.Send(ctx, body)
+	if err != nil {
+		h.opt.Observe(event, string(fault.KindOf(err)), time.Since(start))
+		return nil, uuid.Nil, err
+	}
+	keep.Direction, keep.HTTPStatus, keep.ContentType, keep.Body = store.In, &raw.Status, raw.ContentType, raw.Body
+	wctx, cancel := afterwards(ctx)
+	defer cancel()
+	id, err := h.store.SaveMessage(wctx, keep)
+	if err != nil {
+		h.opt.Observe(event, string(fault.KindOf(err)), raw.Duration)
+		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
+	}
+	a, err := nphiesclient.ParseHTTP(raw)
+	outcome := "ok"
+	if err != nil {
+		outcome = string(fault.KindOf(err))
+	}
+	h.opt.Observe(event, outcome, raw.Duration)
+	return a, id, err
+}
+
+// notify asks for the channels to be drained. A failure is logged and nothing more: the rows are written, the reconciler finds
+// them, and notifying must not fail a claim.
+func (h *Handlers) notify(ctx context.Context, channels []string) {
+	if len(channels) == 0 {
+		return
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if err := h.queue.Notify(ctx, channels...); err != nil {
+		h.log.WarnContext(ctx, "notifications wait for the reconciler", slog.String("error", err.Error()))
+	}
+}
+
+// pollNow asks for a poll, because NPHIES said that messages wait.
+func (h *Handlers) pollNow(ctx context.Context, license string) {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	now := h.opt.Now()
+	if err := h.store.SchedulePoll(ctx, license, now); err != nil {
+		h.log.WarnContext(ctx, "poll not scheduled", slog.String("license", license), slog.String("error", err.Error()))
+		return
+	}
+	if _, err := h.queue.Enqueue(ctx, tasks.NewPoll(license, now)); err != nil {
+		h.log.WarnContext(ctx, "poll waits for the reconciler", slog.String("license", license), slog.String("error", err.Error()))
+	}
+}
+
+// refused turns errors that NPHIES reported into what to do. again is nil when the errors are the final word ("fix") or mean
+// that the message is already there ("wait", known is true); otherwise the task fails with it and is tried again.
+func (h *Handlers) refused(ctx context.Context, op string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
+	class := nphiesclient.Classify(errs)
+	f := fault.Of(class.Fault(op))
+	t = store.TroubleOf(f)
+	retried, _ := tasks.Attempt(ctx)
+	switch {
+	case class.Retry == nphiesclient.RetryWait:
+		return t, true, nil
+	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && retried > 0:
+		return t, false, nil
+	}
+	out := *f
+	out.Permanent = false
+	if class.Long {
+		out.RetryIn = max(out.RetryIn, h.opt.OfflineRetry)
+	}
+	return t, false, &out
+}
+
+// apiError is the event of a failed exchange. Key makes it one card however many attempts fail: the first moment that is worth
+// telling, and the end.
+func (h *Handlers) apiError(ctx context.Context, operation, key string, f *fault.Error, d cards.APIError) (store.Event, bool) {
+	if !tasks.HalfUsed(ctx) && f.Kind != fault.Certificate {
+		return store.Event{}, false
+	}
+	retried, maxRetry := tasks.Attempt(ctx)
+	d.Operation, d.ErrorType, d.Code, d.Message = operation, errorType(f.Kind), f.Code, f.Safe
+	d.Endpoint, d.Attempt, d.MaxRetries = h.opt.Endpoint, retried+1, maxRetry
+	return store.Event{Event: cards.Event{Type: cards.APIErrorEvent, Details: d}, Key: key}, true
+}
+
+// errorType maps a kind to the four that stakeholders know; our own servers' trouble counts as network.
+func errorType(k fault.Kind) string {
+	switch k {
+	case fault.Certificate:
+		return cards.ErrorCertificate
+	case fault.JWT:
+		return cards.ErrorJWT
+	case fault.API, fault.Invalid:
+		return cards.ErrorAPI
+	default:
+		return cards.ErrorNetwork
+	}
+}
+
+func nullAmount(a nphiesclient.Amount) decimal.NullDecimal {
+	return decimal.NewNullDecimal(a.Round().Decimal())
+}
+
+// detail is what the claim page shows of an answer: amounts and codes, no text of the payer.
+type detail struct {
+	Items   []itemDetail `json:"items,omitempty"`
+	Reasons []string     `json:"reasons,omitempty"`
+	Errors  []codeAt     `json:"errors,omitempty"`
+}
+
+type itemDetail struct {
+	Sequence int                            `json:"sequence"`
+	Outcome  string                         `json:"outcome,omitempty"`
+	Amounts  map[string]nphiesclient.Amount `json:"amounts,omitempty"`
+	Reasons  []string                       `json:"reasons,omitempty"`
+}
+
+type codeAt struct {
+	Code       string `json:"code"`
+	Display    string `json:"display,omitempty"`
+	Expression string `json:"expression,omitempty"`
+	Count      int    `json:"count"`
+}
+
+func detailOf(a *nphiesclient.ClaimAnswer) []byte {
+	var d detail
+	for _, it := range a.Items {
+		d.Items = append(d.Items, itemDetail{Sequence: it.Sequence, Outcome: it.Outcome, Amounts: it.Amounts, Reasons: codes(it.Reasons)})
+	}
+	d.Reasons = codes(a.Reasons)
+	for _, e := range a.Errors {
+		d.Errors = append(d.Errors, codeAt(struct {
+			Code, Display, Expression string
+			Count                     int
+		}{e.Code, e.Display, e.Expression, e.Count}))
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return nil // numbers and strings always marshal
+	}
+	return body
+}
+
+func codes(list []nphiesclient.Coded) []string {
+	var out []string
+	for _, c := range list {
+		out = append(out, c.Code)
+	}
+	return out
+}

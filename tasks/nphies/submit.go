@@ -1,0 +1,215 @@
+package nphies
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+	"github.com/shopspring/decimal"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/nphiesclient"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+const opSubmit = "submit claim"
+
+// Submit sends a claim's stored bytes and applies the answer. A claim that has its outcome is left alone.
+func (h *Handlers) Submit(ctx context.Context, t *asynq.Task) error {
+	p, err := tasks.Decode[tasks.SubmitPayload](t)
+	if err != nil {
+		return err
+	}
+	claim, request, body, send, err := h.store.BeginSubmit(ctx, p.ClaimID)
+	if err != nil || !send {
+		return err
+	}
+	a, message, err := h.exchange(ctx, nphiesclient.EventClaimRequest, body, store.Message{
+		Event: nphiesclient.EventClaimResponse, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request,
+	})
+	if err == nil {
+		err = h.applyAnswer(ctx, claim, a, message)
+	}
+	if err != nil {
+		return h.submitFailed(ctx, claim, err)
+	}
+	if a.MoreQueued {
+		h.pollNow(ctx, claim.License)
+	}
+	return nil
+}
+
+// submitFailed notes a failed attempt on the claim and tells people where it is time to. It returns err.
+func (h *Handlers) submitFailed(ctx context.Context, claim store.Claim, err error) error {
+	f := fault.Of(err)
+	var events []store.Event
+	if e, ok := h.apiError(ctx, cards.OperationSubmission, fmt.Sprintf("claim/%s/%d/failing", claim.ID, claim.Episode), f, cards.APIError{
+		ClaimID: claim.ID.String(), ClaimRef: claim.Identifier.Value, License: claim.License,
+	}); ok {
+		e.ClaimID, e.CorrelationID = &claim.ID, claim.ID.String()
+		events = append(events, e)
+	}
+	wctx, cancel := afterwards(ctx)
+	defer cancel()
+	channels, noteErr := h.store.SubmitFailed(wctx, claim.ID, store.TroubleOf(err), events...)
+	if noteErr != nil {
+		return err // the attempt counts in asynq; what could not be noted now is noted at the next one
+	}
+	h.notify(ctx, channels)
+	return err
+}
+
+// applyAnswer records the answer to a submission.
+func (h *Handlers) applyAnswer(ctx context.Context, claim store.Claim, a *nphiesclient.Answer, message uuid.UUID) error {
+	if a.Claim != nil && !a.Claim.Request.IsZero() && !sameIdentifier(a.Claim.Request, claim.Identifier) {
+		return &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is about another claim"}
+	}
+	answer, again := h.interpret(ctx, claim.ID, a)
+	if again != nil {
+		return again
+	}
+	answer.MessageID = message
+	wctx, cancel := afterwards(ctx)
+	defer cancel()
+	out, err := h.store.RecordAnswer(wctx, answer, h.claimEvents(a.Claim, answer))
+	if err != nil {
+		return err
+	}
+	h.notify(ctx, out.Channels)
+	return nil
+}
+
+func sameIdentifier(a nphiesclient.Identifier, b store.Identifier) bool {
+	return a.Value == b.Value && (a.System == "" || a.System == b.System)
+}
+
+// interpret reads a claim's answer, real-time or polled. again is set when the answer says "try the same once more".
+func (h *Handlers) interpret(ctx context.Context, claim uuid.UUID, a *nphiesclient.Answer) (out store.Answer, again error) {
+	out = store.Answer{ClaimID: claim, Outcome: "error", State: store.Failed, RecheckAt: h.opt.Now().Add(h.opt.RecheckAfter)}
+	c := a.Claim
+	if c == nil {
+		if len(a.Errors) == 0 {
+			return out, &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is no claim-response"}
+		}
+		c = &nphiesclient.ClaimAnswer{Outcome: "error", Errors: a.Errors}
+	}
+	out.Fingerprint, out.Outcome, out.Adjudication, out.State = c.Fingerprint(), c.Outcome, c.Adjudication, store.State(c.State())
+	out.Reissue, out.Disposition, out.Detail = c.Reissue, c.Disposition, detailOf(c)
+	out.Response = store.Identifier{System: c.Response.System, Value: c.Response.Value}
+	switch out.State {
+	case store.Approved, store.Partial, store.Rejected:
+		out.Approved, out.PatientShare = nullAmount(c.Paid()), nullAmount(c.Sum("patientShare"))
+		n := 0
+		for _, it := range c.Items {
+			if it.Outcome == "approved" {
+				n++
+			}
+		}
+		out.ItemsApproved = &n
+	case store.Failed:
+		t, known, again := h.refused(ctx, opSubmit, c.Errors)
+		if again != nil {
+			return out, again
+		}
+		if known {
+			out.State = store.Pending // NPHIES has it already: its answer comes by poll, or to the same bytes later
+		} else {
+			out.Trouble = t
+		}
+	}
+	return out, nil
+}
+
+// claimEvents tells what an answer means for people: taken in, once; and each version of the outcome.
+func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer) func(store.Applied) []store.Event {
+	return func(a store.Applied) []store.Event {
+		claim := a.Claim
+		id, ref := claim.ID.String(), claim.Identifier.Value
+		event := func(key string, e cards.Event) store.Event {
+			e.CorrelationID = id
+			return store.Event{Event: e, Key: "claim/" + id + "/" + key, ClaimID: &claim.ID}
+		}
+		var out []store.Event
+		if claim.State != store.Failed {
+			out = append(out, event("submitted", cards.Event{Type: cards.ClaimSubmittedEvent, Details: cards.ClaimSubmitted{
+				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License, Items: claim.Items,
+				Amount: claim.Claimed.StringFixed(2), Queued: !claim.State.Outcome(),
+			}}))
+		}
+		switch claim.State {
+		case store.Approved, store.Partial:
+			d := cards.ClaimApproved{
+				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License, Outcome: cards.Outcome(claim.State),
+				Claimed: claim.Claimed.StringFixed(2), Approved: claim.Approved.Decimal.StringFixed(2), Items: claim.Items,
+			}
+			if claim.ItemsApproved != nil {
+				d.ItemsApproved = *claim.ItemsApproved
+			}
+			if claim.SubmittedAt != nil && claim.AdjudicatedAt != nil {
+				d.Turnaround = claim.AdjudicatedAt.Sub(*claim.SubmittedAt).Round(time.Second)
+			}
+			if c != nil {
+				d.Cut, d.PreAuthRef = cut(c), c.PreAuthRef
+			}
+			out = append(out, event("approved/"+answer.Fingerprint, cards.Event{Type: cards.ClaimApprovedEvent, Details: d}))
+		case store.Rejected, store.Failed:
+			d := cards.ClaimRejected{
+				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License,
+				Refused: claim.State == store.Failed, Claimed: claim.Claimed.StringFixed(2), Items: claim.Items,
+			}
+			if c != nil {
+				for _, r := range c.Reasons {
+					d.Reasons = append(d.Reasons, cards.Reason{Code: r.Code, Display: r.Display})
+				}
+				for _, it := range c.Items {
+					if it.Outcome == "rejected" {
+						d.ItemsRejected++
+					}
+				}
+				for _, e := range c.Errors {
+					d.Errors = append(d.Errors, cards.ReportedError{Code: e.Code, Text: e.Display, Location: e.Expression})
+				}
+			} else if answer.Trouble.Code != "" {
+				d.Errors = []cards.ReportedError{{Code: answer.Trouble.Code}}
+			}
+			out = append(out, event("rejected/"+answer.Fingerprint, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
+		}
+		return out
+	}
+}
+
+func payerName(c store.Claim) string {
+	if c.PayerName != "" {
+		return c.PayerName
+	}
+	return c.Payer
+}
+
+// cut lists the items of which the payer does not pay everything: submitted less benefit, tax and the patient's part.
+func cut(c *nphiesclient.ClaimAnswer) []cards.CutItem {
+	var out []cards.CutItem
+	for _, it := range c.Items {
+		if it.Outcome == "approved" {
+			continue
+		}
+		lost, ok := it.Amounts["rejected"]
+		if !ok {
+			lost = it.Amounts["submitted"].Sub(it.Amounts["benefit"]).Sub(it.Amounts["tax"]).Sub(it.Amounts["patientShare"])
+		}
+		if lost.Decimal().LessThan(decimal.Zero) {
+			lost = nphiesclient.Amount{}
+		}
+		out = append(out, cards.CutItem{Sequence: it.Sequence, Amount: lost.String(), ReasonCodes: codes(it.Reasons)})
+	}
+	return out
+}
+
+// isClaimEvent reports whether a message event carries a claim's answer.
+func isClaimEvent(event string) bool {
+	return strings.EqualFold(event, nphiesclient.EventClaimResponse)
+}
