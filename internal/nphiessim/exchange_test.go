@@ -316,7 +316,11 @@ func TestUnreadable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 	require.NoError(t, resp.Body.Close())
-	status, _ := func() (int, node) { u := *b; u.url = strings.TrimSuffix(b.url, operation) + "/Claim"; return u.send(t, []byte(claim)) }()
+	status, _ := func() (int, node) {
+		u := *b
+		u.url = strings.TrimSuffix(b.url, operation) + "/Claim"
+		return u.send(t, []byte(claim))
+	}()
 	require.Equal(t, http.StatusNotFound, status)
 }
 

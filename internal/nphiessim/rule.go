@@ -85,6 +85,17 @@ func sub(s selector, dotted string) selector {
 	}
 }
 
+// blame keeps the places but names one of their elements as the culprit, for conditions that look at the whole.
+func blame(s selector, element string) selector {
+	return func(m *message) []node {
+		var out []node
+		for _, n := range s(m) {
+			out = append(out, node{n.v, n.path + "." + element})
+		}
+		return out
+	}
+}
+
 // each goes down to the members of a list.
 func each(s selector, dotted string) selector {
 	return func(m *message) []node {
@@ -170,7 +181,7 @@ func pointsAt(kind string) func(*message, node) bool {
 
 func notInFuture(m *message, n node) bool { return notAfter(n, m.now) }
 
-// uniqueIn accepts a list in which every member has a whole, positive and distinct "sequence".
+// uniqueSequences accepts a list in which every member has a whole, positive and distinct "sequence".
 func uniqueSequences(_ *message, n node) bool {
 	seen := map[int]bool{}
 	for _, c := range n.list() {

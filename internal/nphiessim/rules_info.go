@@ -19,7 +19,7 @@ type infoKind struct {
 
 func always(rule string) map[string]string { return map[string]string{"*": rule} }
 
-func admitted(institutional, professional string) map[string]string {
+func vitals(institutional, professional string) map[string]string {
 	return map[string]string{"institutional": institutional, "professional": professional}
 }
 
@@ -31,14 +31,14 @@ var infoKinds = []infoKind{
 	{name: "history-of-present-illness", text: true, required: always("BV-00806")},
 	{name: "investigation-result", required: always("BV-00752")},
 	{name: "chief-complaint", required: map[string]string{"institutional": "BV-00770", "professional": "BV-00779", "oral": "BV-00751"}},
-	{name: "vital-sign-systolic", unit: "mm[Hg]", required: admitted("BV-00763", "BV-00772")},
-	{name: "vital-sign-diastolic", unit: "mm[Hg]", required: admitted("BV-00764", "BV-00773")},
-	{name: "vital-sign-height", unit: "cm", required: admitted("BV-00765", "BV-00774")},
-	{name: "vital-sign-weight", unit: "kg", required: admitted("BV-00766", "BV-00775")},
-	{name: "pulse", unit: "/min", required: admitted("BV-00767", "BV-00776")},
-	{name: "temperature", unit: "Cel", required: admitted("BV-00768", "BV-00777")},
-	{name: "oxygen-saturation", unit: "%", required: admitted("BV-00769", "BV-00778")},
-	{name: "respiratory-rate", unit: "/min", required: admitted("BV-00771", "BV-00780")},
+	{name: "vital-sign-systolic", unit: "mm[Hg]", required: vitals("BV-00763", "BV-00772")},
+	{name: "vital-sign-diastolic", unit: "mm[Hg]", required: vitals("BV-00764", "BV-00773")},
+	{name: "vital-sign-height", unit: "cm", required: vitals("BV-00765", "BV-00774")},
+	{name: "vital-sign-weight", unit: "kg", required: vitals("BV-00766", "BV-00775")},
+	{name: "pulse", unit: "/min", required: vitals("BV-00767", "BV-00776")},
+	{name: "temperature", unit: "Cel", required: vitals("BV-00768", "BV-00777")},
+	{name: "oxygen-saturation", unit: "%", required: vitals("BV-00769", "BV-00778")},
+	{name: "respiratory-rate", unit: "/min", required: vitals("BV-00771", "BV-00780")},
 	{name: "days-supply", unit: "d"},
 	{name: "estimated-Length-of-Stay", unit: "d"},
 	{name: "admission-weight", unit: "kg"},

@@ -62,11 +62,11 @@ var itemRules = []rule{
 var amountRules = []rule{
 	{
 		"BV-00251", "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
-		where(lines, isSimpleLine),
+		blame(where(lines, isSimpleLine), "net"),
 		func(_ *message, n node) bool { return amount(n.get("net")).Equal(lineNet(n)) },
 	},
-	{"BV-00224", "Claim Item net is not equal to the sum of its details' net", where(items, isSum), detailsAdd("net")},
-	{"BV-00372", "Claim Item unit price is not equal to the sum of its details' unit price", where(items, isSum), detailsAdd("unitPrice")},
+	{"BV-00224", "Claim Item net is not equal to the sum of its details' net", blame(where(items, isSum), "net"), detailsAdd("net")},
+	{"BV-00372", "Claim Item unit price is not equal to the sum of its details' unit price", blame(where(items, isSum), "unitPrice"), detailsAdd("unitPrice")},
 	{"IC-00062", "Claim.total is not following the correct cardinality", sub(atFocus, "total"), exists},
 	{"BV-00059", "Claim.total is not equal to the sum of the items' net", present(sub(atFocus, "total")), func(m *message, n node) bool {
 		total, ok := n.get("value").dec()

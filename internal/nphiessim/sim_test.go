@@ -87,9 +87,13 @@ func (b *bench) send(t *testing.T, body []byte) (int, node) {
 	return status, node{v, "Bundle"}
 }
 
+func readTestdata(name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join("testdata", name+".json"))
+}
+
 func example(t *testing.T, name string) map[string]any {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
+	raw, err := readTestdata(name)
 	require.NoError(t, err)
 	v, err := parseJSON(raw)
 	require.NoError(t, err)
