@@ -64,7 +64,6 @@ type textBlock struct {
 	Text      string `json:"text"`
 	Weight    string `json:"weight,omitempty"`
 	Size      string `json:"size,omitempty"`
-	Color     string `json:"color,omitempty"`
 	Align     string `json:"horizontalAlignment,omitempty"`
 	Spacing   string `json:"spacing,omitempty"`
 	Separator bool   `json:"separator,omitempty"`

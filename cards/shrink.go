@@ -110,13 +110,10 @@ func (c content) prepared() content {
 	return c
 }
 
-// styles per priority. The word is always there too: colour is never the only sign.
-var styles = map[Priority]struct{ container, color string }{
-	Critical: {"attention", "Attention"},
-	High:     {"warning", "Warning"},
-	Medium:   {"accent", "Accent"},
-	Low:      {"emphasis", "Default"},
-	Info:     {"default", "Default"},
+// styles of the header per priority. The word is always there too: colour is never the only sign. Its text keeps the default
+// colour: a coloured one cannot be read on a ground of the same colour, least of all yellow on yellow.
+var styles = map[Priority]string{
+	Critical: "attention", High: "warning", Medium: "accent", Low: "emphasis", Info: "default",
 }
 
 // on builds the card on rung s, and its fallback text.
@@ -150,10 +147,9 @@ func (c content) on(s step) (adaptiveCard, string) {
 }
 
 func (c content) header() container {
-	style := styles[c.priority]
 	left := []any{textBlock{
 		Type: "TextBlock", Text: string(c.priority) + " · " + escape(c.title),
-		Weight: "Bolder", Size: "Medium", Color: style.color, Wrap: true,
+		Weight: "Bolder", Size: "Medium", Wrap: true,
 	}}
 	if c.object != "" {
 		left = append(left, textBlock{Type: "TextBlock", Text: escape(c.object), Spacing: "None", Wrap: true})
@@ -165,7 +161,7 @@ func (c content) header() container {
 		}})
 	}
 	return container{
-		Type: "Container", ID: "header", Style: style.container, Bleed: true,
+		Type: "Container", ID: "header", Style: styles[c.priority], Bleed: true,
 		Items: []any{columnSet{Type: "ColumnSet", Columns: columns}},
 	}
 }

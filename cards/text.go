@@ -87,6 +87,10 @@ func clean(s string) string {
 // line is clean on one line. It reads the first maxLine bytes.
 func line(s string) string { return strings.Join(strings.Fields(clean(s[:min(len(s), maxLine)])), " ") }
 
+// SafeLine prepares text of another party for a log or an error column: one line of at most n runes (and a note of what is
+// missing), without control characters, secrets, and numbers or addresses of persons.
+func SafeLine(s string, n int) string { return cut(mask(line(s)), n) }
+
 // freeText prepares text of another party for a RichTextBlock, the only element that shows it literally.
 func freeText(s string) string { return strings.TrimSpace(mask(clean(s))) }
 
