@@ -1,0 +1,421 @@
+package nphiesclient_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/synth"
+	"github.com/claimlinc/nphiesq/nphiesclient"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// fixedNow is after every example's date of service.
+var fixedNow = time.Date(2026, 11, 1, 9, 5, 12, 418e6, nphiesclient.Riyadh)
+
+// countingIDs returns GUIDs that count.
+func countingIDs() func() string {
+	n := 0
+	return func() string { n++; return fmt.Sprintf("00000000-0000-4000-8000-%012x", n) }
+}
+
+func buildOptions() nphiesclient.BuildOptions {
+	return nphiesclient.BuildOptions{Now: fixedNow, NewID: countingIDs()}
+}
+
+// golden compares a message with testdata/golden/<name>.json, indented there for readers; digits are compared as text.
+func golden(t *testing.T, name string, body []byte) {
+	t.Helper()
+	var got bytes.Buffer
+	require.NoError(t, json.Indent(&got, body, "", " "))
+	got.WriteByte('\n')
+	file := filepath.Join("testdata", "golden", name+".json")
+	if *update {
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, got.Bytes(), 0o600))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "run the test with -update")
+	require.Equal(t, string(want), got.String())
+}
+
+func example(t *testing.T, name string) *nphiesclient.Input {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "examples", name))
+	require.NoError(t, err)
+	in, err := nphiesclient.ParseInput(b)
+	require.NoError(t, err)
+	return in
+}
+
+func TestGoldenMessages(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"claims/01-professional-approved", "claims/02-pharmacy-approved", "claims/14-professional-details",
+		"claims/15-professional-package", "claims/16-oral-approved", "claims/17-vision-approved",
+		"eligibility/01-eligible", "eligibility/05-error",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := example(t, name+".json").Request(buildOptions())
+			require.NoError(t, err)
+			require.Empty(t, independentCheck(r.Body))
+			golden(t, strings.ReplaceAll(name, "/", "-"), r.Body)
+		})
+	}
+	t.Run("poll", func(t *testing.T) {
+		t.Parallel()
+		r, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{
+			License: "DEMO-PR-0001", ProviderName: "Al Waha Demo Medical Complex", ProviderType: "2", Count: 10,
+			IdentifierSystem: "http://alwaha-demo.example/task", Include: []string{"claim-response", "priorauth-response"},
+			Now: fixedNow, NewID: countingIDs(),
+		})
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "poll", r.Body)
+	})
+}
+
+// TestSameAsTheSampleMessages rebuilds the two sample claims from our documents and compares the Claim resources,
+// which were written by hand from the guide.
+func TestSameAsTheSampleMessages(t *testing.T) {
+	t.Parallel()
+	for doc, sample := range map[string]string{
+		"claims/01-professional-approved.json": "claim-request-professional.json",
+		"claims/02-pharmacy-approved.json":     "claim-request-pharmacy.json",
+	} {
+		r, err := example(t, doc).Request(buildOptions())
+		require.NoError(t, err)
+		got, want := claimResource(t, r.Body), claimResource(t, message(t, sample))
+		for _, k := range []string{"type", "use", "status", "priority", "payee", "diagnosis", "total"} {
+			require.Equal(t, want[k], got[k], "%s: %s", doc, k)
+		}
+		gotItems, wantItems := arr(got, "item"), arr(want, "item")
+		require.Len(t, gotItems, len(wantItems))
+		for i := range wantItems {
+			for _, k := range []string{"sequence", "productOrService", "servicedDate", "quantity", "unitPrice", "factor", "net"} {
+				require.Equal(t, at(wantItems[i], k), at(gotItems[i], k), "%s: item %d: %s", doc, i, k)
+			}
+			for _, e := range arr(wantItems[i], "extension") {
+				require.Contains(t, urls(gotItems[i]), text(e, "url"), "%s: item %d", doc, i)
+			}
+		}
+		for _, e := range arr(want, "extension") {
+			require.Contains(t, urls(got), text(e, "url"), doc)
+		}
+		for k := range want {
+			require.Contains(t, got, k, doc)
+		}
+	}
+}
+
+func urls(v any) []string {
+	var out []string
+	for _, e := range arr(v, "extension") {
+		out = append(out, text(e, "url"))
+	}
+	return out
+}
+
+// claimResource is the Claim of a message, its numbers as float64: 230 and 230.00 compare equal here, the independent check
+// is the exact one.
+func claimResource(t *testing.T, body []byte) map[string]any {
+	t.Helper()
+	var b map[string]any
+	require.NoError(t, json.Unmarshal(body, &b))
+	m, ok := at(b, "entry", 1, "resource").(map[string]any)
+	require.True(t, ok)
+	require.Equal(t, "Claim", m["resourceType"])
+	return m
+}
+
+func TestEveryBuilderOutputPassesTheIndependentCheck(t *testing.T) {
+	t.Parallel()
+	for pos, data := range exampleValues(t) {
+		in, err := nphiesclient.ParseInput(data)
+		require.NoError(t, err, pos)
+		r, err := in.Request(nphiesclient.BuildOptions{Now: fixedNow})
+		require.NoError(t, err, pos)
+		require.Empty(t, independentCheck(r.Body), pos)
+		require.Empty(t, nphiesclient.Check(r), pos)
+		sameWhenRead(t, r)
+	}
+	for n, d := range synth.Claims(20260701, 200, synth.Options{}) {
+		r, err := nphiesclient.BuildClaim(&d, nphiesclient.BuildOptions{Now: fixedNow})
+		require.NoError(t, err, "claim %d", n)
+		require.Empty(t, independentCheck(r.Body), "claim %d", n)
+		sameWhenRead(t, r)
+	}
+	claim := nphiesclient.ClaimRef{Identifier: nphiesclient.Identifier{System: "http://x.example/claim", Value: "C"}, Payer: "P-1"}
+	opts := nphiesclient.TaskOptions{License: "L-1", Now: fixedNow}
+	status, err := nphiesclient.BuildStatusCheck(claim, opts)
+	require.NoError(t, err)
+	cancelled, err := nphiesclient.BuildCancel(claim, "WI", opts)
+	require.NoError(t, err)
+	poll, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{License: "L-1", Now: fixedNow, Exclude: []string{"priorauth-response"}})
+	require.NoError(t, err)
+	for _, r := range []*nphiesclient.Request{status, cancelled, poll} {
+		require.Empty(t, independentCheck(r.Body), r.Event)
+		require.Empty(t, nphiesclient.Check(r), r.Event)
+		sameWhenRead(t, r)
+	}
+}
+
+// sameWhenRead: what the builder says of a request is what the message says.
+func sameWhenRead(t *testing.T, r *nphiesclient.Request) {
+	t.Helper()
+	got, err := nphiesclient.ReadRequest(r.Body)
+	require.NoError(t, err)
+	require.True(t, r.Total.Equal(got.Total))
+	require.True(t, r.Created.Equal(got.Created))
+	a, b := *r, *got
+	a.Total, b.Total, a.Created, b.Created = nphiesclient.Amount{}, nphiesclient.Amount{}, time.Time{}, time.Time{}
+	require.Equal(t, a, b)
+}
+
+func TestBytesDependOnTheDocumentOnly(t *testing.T) {
+	t.Parallel()
+	in := example(t, "claims/07-professional-pended-partial.json")
+	one, err := in.Request(buildOptions())
+	require.NoError(t, err)
+	two, err := in.Request(buildOptions())
+	require.NoError(t, err)
+	require.Equal(t, one.Body, two.Body)
+	random, err := in.Request(nphiesclient.BuildOptions{Now: fixedNow})
+	require.NoError(t, err)
+	require.NotEqual(t, one.Body, random.Body)
+	require.Empty(t, independentCheck(random.Body))
+}
+
+// TestFindings breaks a good document in one place each and asks for the rule and the path.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	type doc = nphiesclient.ClaimDocument
+	amount := func(s string) *nphiesclient.Amount { a := nphiesclient.MustAmount(s); return &a }
+	number := func(s string) *nphiesclient.Number { n := nphiesclient.MustNumber(s); return &n }
+	for _, c := range []struct {
+		rule, path string
+		breakIt    func(d *doc)
+	}{
+		{"BV-00457", "claim_number", func(d *doc) { d.ClaimNumber = " " }},
+		{"BV-00275", "claim_number", func(d *doc) { d.ClaimNumber = strings.Repeat("x", 51) }},
+		{"BV-00365", "subtype", func(d *doc) { d.SubType = "ip" }},
+		{"BV-00064", "created", func(d *doc) { d.Created = "2027-01-01" }},
+		{"GE-00020", "provider.license", func(d *doc) { d.Provider.License = "OTHER" }},
+		{"IC-01574", "provider.type", func(d *doc) { d.Provider.Type = "" }},
+		{"GE-00015", "payer.license", func(d *doc) { d.Payer.License = "" }},
+		{"BV-00798", "patient.id_number", func(d *doc) { d.Patient.IDNumber = "1000000000" }},
+		{"BV-00797", "patient.id_number", func(d *doc) { d.Patient.IDType = "national_id" }},
+		{"BV-00481", "patient.id_country", func(d *doc) { d.Patient.IDType = "passport" }},
+		{"BV-00848", "patient.birth_date", func(d *doc) { d.Patient.BirthDate = "1899-12-31" }},
+		{"IC-01428", "patient.occupation", func(d *doc) { d.Patient.Occupation = "" }},
+		{"IC-01428", "coverage", func(d *doc) { d.Coverage = nil }},
+		{"IC-01564", "coverage.policy_holder", func(d *doc) { d.Coverage.PolicyHolder = "" }},
+		{"IC-01571", "coverage.plan", func(d *doc) { d.Coverage.Plan = "" }},
+		{"IB-00109", "coverage.type", func(d *doc) { d.Coverage.Type = "PRIVATE" }},
+		{"IC-01428", "care_team", func(d *doc) { d.CareTeam = nil }},
+		{"GE-00021", "care_team[0].license", func(d *doc) { d.CareTeam[0].License = "" }},
+		{"RE-00189", "encounter", func(d *doc) { d.Encounter = nil }},
+		{"IC-00183", "encounter.number", func(d *doc) { d.Encounter.Number = "" }},
+		{"BV-00755", "encounter.class", func(d *doc) { d.SubType = "emr" }},
+		{"BV-00811", "encounter.start", func(d *doc) { d.Encounter.Start = "2026-02-10" }},
+		{"BV-00736", "encounter.service_event", func(d *doc) { d.Encounter.ServiceEvent = "" }},
+		{"BV-00054", "diagnoses", func(d *doc) { d.Diagnoses[0].Type = "secondary" }},
+		{"BV-00057", "diagnoses[1].code", func(d *doc) {
+			d.Diagnoses = append(d.Diagnoses, nphiesclient.Diagnosis{Code: "r51", Type: "secondary"})
+		}},
+		{"BV-00477", "diagnoses[0].type", func(d *doc) { d.Diagnoses[0].Type = "admitting" }},
+		{"BV-00779", "supporting_information", func(d *doc) { d.Supporting = d.Supporting[1:] }},
+		{"BV-00752", "supporting_information", func(d *doc) { d.Supporting = d.Supporting[:13] }},
+		{"BV-00846", "supporting_information[13]", func(d *doc) { d.Supporting[13].Code = "IRA" }},
+		{"IC-01428", "items", func(d *doc) { d.Items = nil }},
+		{"BV-00066", "items[0].date", func(d *doc) { d.Items[0].Date = "" }},
+		{"BV-00439", "items[0]", func(d *doc) { d.Items[0].Period = &nphiesclient.Period{Start: "2026-02-10", End: "2026-02-10"} }},
+		{"BV-00041", "items[0]", func(d *doc) { d.Items[0].Date = "2026-02-11" }},
+		{"BV-00061", "items[0]", func(d *doc) { d.Created = "2026-02-09" }},
+		{"BV-00482", "items[1].factor", func(d *doc) { d.Items[1].Factor = number("0") }},
+		{"BV-00251", "items[0].net", func(d *doc) { d.Items[0].Net = amount("230.01") }},
+		{"BV-00059", "total", func(d *doc) { d.Total = amount("333.49") }},
+		{"GE-00028", "items[0].unit_price", func(d *doc) { d.Items[0].UnitPrice = amount("200.001") }},
+		{"BV-00442", "items[0].care_team", func(d *doc) { d.Items[0].CareTeam = []int{2} }},
+		{"BV-00443", "items[0].diagnoses", func(d *doc) { d.Items[0].Diagnoses = []int{0} }},
+		{"BV-00444", "items[0].information", func(d *doc) { d.Items[0].Information = []int{15} }},
+		{"BV-00502", "items[0].information", func(d *doc) { d.Items[0].Information = []int{1, 1} }},
+		{"IC-01454", "items[0].invoice", func(d *doc) { d.Invoice = "" }},
+		{"IC-01453", "episode", func(d *doc) { d.Episode = "" }},
+		{"BV-00036", "items[0].details", func(d *doc) { d.Items[0].Package = true }},
+		{"BV-00526", "items[0].local.system", func(d *doc) { d.Items[0].Local = &nphiesclient.Code{System: "services", Code: "1"} }},
+		{"BV-01010", "accounting_period", func(d *doc) { d.AccountingPeriod = "2026-02-02" }},
+		{"BV-00379", "eligibility", func(d *doc) { d.Eligibility = nil }},
+		{"BV-00381", "eligibility", func(d *doc) { d.Eligibility.OfflineReference = "x" }},
+		{"BV-00449", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
+		{"BV-00506", "supporting_information", func(d *doc) { d.Newborn = true }},
+		{"BV-00747", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
+	} {
+		t.Run(c.rule+" "+c.path, func(t *testing.T) {
+			t.Parallel()
+			d := example(t, "claims/01-professional-approved.json").Claim
+			c.breakIt(d)
+			_, err := nphiesclient.BuildClaim(d, nphiesclient.BuildOptions{Now: fixedNow, License: "DEMO-PR-0001"})
+			requireFinding(t, err, c.rule, c.path)
+		})
+	}
+}
+
+func requireFinding(t *testing.T, err error, rule, path string) {
+	t.Helper()
+	var invalid *nphiesclient.InvalidError
+	require.ErrorAs(t, err, &invalid)
+	require.Equal(t, fault.Invalid, fault.KindOf(err))
+	require.True(t, fault.Of(err).Permanent)
+	for _, f := range invalid.Findings {
+		if f.Rule == rule && f.Path == path {
+			return
+		}
+	}
+	require.Failf(t, "finding missing", "want %s at %s, have %v", rule, path, invalid.Findings)
+}
+
+func TestFindingsOfPharmacyAndDetails(t *testing.T) {
+	t.Parallel()
+	build := func(name string, breakIt func(d *nphiesclient.ClaimDocument)) error {
+		d := example(t, name).Claim
+		breakIt(d)
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		return err
+	}
+	pharmacy, details := "claims/02-pharmacy-approved.json", "claims/14-professional-details.json"
+	requireFinding(t, build(pharmacy, func(d *nphiesclient.ClaimDocument) { d.Items[0].DaysSupply = 0 }), "BV-00376", "items[0].days_supply")
+	requireFinding(t, build(pharmacy, func(d *nphiesclient.ClaimDocument) { d.Items[1].Medication = nil }),
+		"BV-00708", "items[1].medication.selection_reason")
+	requireFinding(t, build(details, func(d *nphiesclient.ClaimDocument) {
+		a := nphiesclient.MustAmount("1")
+		d.Items[1].Net = &a
+	}), "BV-00224", "items[1].net")
+	requireFinding(t, build(details, func(d *nphiesclient.ClaimDocument) {
+		a := nphiesclient.MustAmount("1")
+		d.Items[1].UnitPrice = &a
+	}), "BV-00372", "items[1].unit_price")
+	requireFinding(t, build(details, func(d *nphiesclient.ClaimDocument) {
+		d.Items[1].Details[0].Quantity = nphiesclient.MustNumber("2")
+	}), "BV-00251", "items[1]")
+}
+
+// TestErrorsNameNoPatient builds documents whose patient fields are all wrong and looks for their values in the error.
+func TestErrorsNameNoPatient(t *testing.T) {
+	t.Parallel()
+	d := example(t, "claims/01-professional-approved.json").Claim
+	secret := "SECRETVALUE"
+	d.Patient = nphiesclient.Patient{
+		IDType: secret, IDNumber: secret + strings.Repeat("9", 60), Name: strings.Repeat(secret, 40), Gender: secret, BirthDate: secret,
+		AdministrativeGender: secret, MaritalStatus: "", Family: strings.Repeat(secret, 40),
+	}
+	d.Coverage.MemberID = strings.Repeat(secret, 10)
+	d.Coverage.PolicyHolder = strings.Repeat(secret, 40)
+	_, err := nphiesclient.BuildClaim(d, buildOptions())
+	var invalid *nphiesclient.InvalidError
+	require.ErrorAs(t, err, &invalid)
+	require.Greater(t, len(invalid.Findings), 6)
+	require.NotContains(t, fmt.Sprint(invalid.Findings), secret)
+	require.NotContains(t, err.Error(), secret)
+
+	for _, bad := range []string{
+		`{"document":"nphiesq/claim/v1","patient":{"name":{"x":"SECRETVALUE"},"given":"SECRETVALUE","birth_date":12345678,"phone":true}}`,
+		`{"document":"nphiesq/claim/v1","patient":{"name":"SECRETVALUE`,
+		`{"document":"nphiesq/claim/v1","patient":{"name":"a"} "SECRETVALUE"}`,
+		`{"document":"nphiesq/claim/v1","total":"SECRETVALUE"}`,
+	} {
+		_, err := nphiesclient.ParseInput([]byte(bad))
+		require.Error(t, err)
+		require.NotContains(t, fmt.Sprint(err), secret)
+		require.NotContains(t, fmt.Sprint(err), "12345678")
+		require.ErrorAs(t, err, &invalid)
+		require.NotContains(t, fmt.Sprint(invalid.Findings), secret)
+	}
+}
+
+func TestEligibilityDates(t *testing.T) {
+	t.Parallel()
+	build := func(now time.Time, change func(d *nphiesclient.EligibilityDocument)) (*nphiesclient.Request, error) {
+		d := example(t, "eligibility/01-eligible.json").Eligibility
+		change(d)
+		return nphiesclient.BuildEligibility(d, nphiesclient.BuildOptions{Now: now})
+	}
+	// 22:30 in UTC is the next day in Riyadh.
+	late := time.Date(2026, 5, 31, 22, 30, 0, 0, time.UTC)
+	r, err := build(late, func(*nphiesclient.EligibilityDocument) {})
+	require.NoError(t, err)
+	require.Contains(t, string(r.Body), `"servicedDate":"2026-06-01"`)
+	require.Contains(t, string(r.Body), `"created":"2026-06-01T01:30:00+03:00"`)
+	_, err = build(late, func(d *nphiesclient.EligibilityDocument) { d.ServiceDate = "2026-05-31" })
+	requireFinding(t, err, "BV-00058", "service_date")
+	_, err = build(late, func(d *nphiesclient.EligibilityDocument) { d.ServicePeriod = &nphiesclient.Period{Start: "2026-06-02"} })
+	requireFinding(t, err, "BV-00437", "service_period")
+	_, err = build(late, func(d *nphiesclient.EligibilityDocument) { d.Coverage, d.Purpose = nil, []string{"benefits"} })
+	requireFinding(t, err, "IC-01428", "purpose")
+}
+
+func TestEmergencyAndAdmission(t *testing.T) {
+	t.Parallel()
+	d := example(t, "claims/01-professional-approved.json").Claim
+	d.SubType, d.Encounter.Class = "emr", "EMER"
+	_, err := nphiesclient.BuildClaim(d, buildOptions())
+	requireFinding(t, err, "BV-00732", "encounter.emergency")
+	d.Encounter.Emergency = &nphiesclient.Emergency{
+		ArrivalCode: "AMB", TriageCategory: "3", TriageTime: "2026-02-10T09:22:00+03:00", ServiceStart: "2026-02-10T09:25:00+03:00",
+	}
+	_, err = nphiesclient.BuildClaim(d, buildOptions())
+	requireFinding(t, err, "BV-00728", "encounter.emergency.disposition")
+	d.Encounter.Emergency.Disposition = "home"
+	r, err := nphiesclient.BuildClaim(d, buildOptions())
+	require.NoError(t, err)
+	require.Equal(t, "emr", r.ClaimSubType)
+	require.Empty(t, independentCheck(r.Body))
+}
+
+func TestBuildOptionsSwitches(t *testing.T) {
+	t.Parallel()
+	o := buildOptions()
+	o.PriorAuthExtension = "priorauthresponse"
+	r, err := example(t, "claims/02-pharmacy-approved.json").Request(o)
+	require.NoError(t, err)
+	require.Contains(t, string(r.Body), "extension-priorauthresponse")
+	o = buildOptions()
+	o.EncounterProfilePerClass = true
+	r, err = example(t, "claims/01-professional-approved.json").Request(o)
+	require.NoError(t, err)
+	require.Contains(t, string(r.Body), "encounter-claim-AMB|1.0.0")
+
+	d := example(t, "claims/01-professional-approved.json").Claim
+	d.Provider.License = ""
+	o = buildOptions()
+	_, err = nphiesclient.BuildClaim(d, o)
+	requireFinding(t, err, "BV-00176", "provider.license")
+	o.License = "FROM-SETTINGS"
+	r, err = nphiesclient.BuildClaim(d, o)
+	require.NoError(t, err)
+	require.Equal(t, "FROM-SETTINGS", r.License)
+	require.Empty(t, d.Provider.License, "the document is not changed")
+}
+
+func TestPollOptions(t *testing.T) {
+	t.Parallel()
+	_, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{})
+	requireFinding(t, err, "BV-00176", "license")
+	_, err = nphiesclient.BuildPoll(nphiesclient.PollOptions{License: "L", Count: 101})
+	requireFinding(t, err, "document", "count")
+	_, err = nphiesclient.BuildPoll(nphiesclient.PollOptions{License: "L", Include: []string{"a"}, Exclude: []string{"b"}})
+	requireFinding(t, err, "IB-00294", "exclude")
+	_, err = nphiesclient.BuildCancel(nphiesclient.ClaimRef{}, "??", nphiesclient.TaskOptions{License: "L"})
+	requireFinding(t, err, "BV-00071", "reason")
+}
