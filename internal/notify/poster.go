@@ -1,0 +1,213 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/claimlinc/nphiesq/cards"
+)
+
+// Options of a Poster. Zero values take the defaults named here.
+type Options struct {
+	// Timeout bounds a whole post, from dialling to the answer's last byte: 30 s.
+	Timeout time.Duration
+	// TotalConnections is the most posts at a time: 100. PerHost is the most connections to one host: 10.
+	TotalConnections, PerHost int
+	// AllowInsecure permits loopback addresses: for tests and demonstrations.
+	AllowInsecure bool
+	// Keys sign each post. Without keys there is no signature.
+	Keys []Key
+	// UserAgent is sent with each post: "nphiesq".
+	UserAgent string
+	// Now is the clock: time.Now.
+	Now func() time.Time
+	// RootCAs verify the servers: the system's.
+	RootCAs *x509.CertPool
+}
+
+// Poster posts messages to webhooks. It is safe for concurrent use.
+type Poster struct {
+	client    *http.Client
+	transport *http.Transport
+	slots     chan struct{}
+	keys      []Key
+	userAgent string
+	now       func() time.Time
+}
+
+// dialTimeout bounds the connection alone: a host that does not answer is known sooner than one that thinks.
+const dialTimeout = 5 * time.Second
+
+// maxAnswer is how much of an answer is read.
+const maxAnswer = 4 << 10
+
+// NewPoster returns a Poster. Close it to let go of idle connections.
+func NewPoster(o Options) *Poster {
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.TotalConnections <= 0 {
+		o.TotalConnections = 100
+	}
+	if o.PerHost <= 0 {
+		o.PerHost = 10
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "nphiesq"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	dialer := &net.Dialer{Timeout: min(dialTimeout, o.Timeout), Control: guard(o.AllowInsecure)}
+	transport := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		TLSHandshakeTimeout: min(dialTimeout, o.Timeout),
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        o.TotalConnections,
+		MaxIdleConnsPerHost: o.PerHost,
+		MaxConnsPerHost:     o.PerHost,
+		IdleConnTimeout:     90 * time.Second,
+	}
+	return &Poster{
+		client: &http.Client{
+			Transport: transport, Timeout: o.Timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		transport: transport, slots: make(chan struct{}, o.TotalConnections),
+		keys: o.Keys, userAgent: o.UserAgent, now: o.Now,
+	}
+}
+
+// Close lets go of idle connections.
+func (p *Poster) Close() { p.transport.CloseIdleConnections() }
+
+// errForbiddenAddress: a webhook's name led to an address inside our own network.
+var errForbiddenAddress = errors.New("notify: the webhook's name leads to an address that is not public")
+
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+
+// guard refuses, after name resolution, addresses that no webhook can have.
+func guard(allowLoopback bool) func(network, address string, c syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return errForbiddenAddress
+		}
+		ip := ap.Addr().Unmap().WithZone("")
+		if ip.IsLoopback() && allowLoopback {
+			return nil
+		}
+		if !ip.IsGlobalUnicast() || ip.IsPrivate() || carrierNAT.Contains(ip) {
+			return errForbiddenAddress
+		}
+		return nil
+	}
+}
+
+// Post is one message to one webhook.
+type Post struct {
+	URL WebhookURL
+	// WebhookID is the same in every attempt of the same message. It is 1 to 128 of A-Z, a-z, 0-9, "_" and "-".
+	WebhookID     string
+	CorrelationID string
+	Priority      cards.Priority
+	// Body is the whole request: what cards.Envelope made.
+	Body []byte
+}
+
+// Post sends m once and says what became of it; it never retries. An ended ctx ends the post: then the class is Temporary or
+// Ambiguous and the caller should not count it as Teams' failure.
+func (p *Poster) Post(ctx context.Context, m Post) Result {
+	if m.URL.IsZero() {
+		return Result{Class: Config, Safe: "no webhook is set for this channel"}
+	}
+	if !webhookID.MatchString(m.WebhookID) {
+		return Result{Class: Permanent, Safe: "the webhook id is malformed"}
+	}
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return Result{Class: Temporary, Safe: "gave up waiting for a connection"}
+	}
+
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	req, err := http.NewRequestWithContext(traced, http.MethodPost, m.URL.Reveal(), bytes.NewReader(m.Body))
+	if err != nil {
+		return Result{Class: Config, Safe: "the webhook address cannot be used"} // err shows it
+	}
+	now := p.now()
+	req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	req.Header.Set("User-Agent", p.userAgent)
+	req.Header.Set(HeaderID, m.WebhookID)
+	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
+	if len(p.keys) > 0 {
+		req.Header.Set(HeaderSignature, Sign(p.keys, m.WebhookID, now, m.Body))
+	}
+	req.Header.Set("X-Correlation-ID", headerValue(m.CorrelationID))
+	req.Header.Set("X-Priority", headerValue(string(m.Priority)))
+
+	res, err := p.client.Do(req) //nolint:gosec // the address passed ParseWebhookURL, and guard sees where it leads
+	if err != nil {
+		return failed(err, connected.Load())
+	}
+	defer res.Body.Close()
+	// A body that breaks off changes nothing: the status has said what happened.
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	return Classify(m.URL.Host(), res.StatusCode, res.Header, body, p.now())
+}
+
+// headerValue keeps printable ASCII only: net/http would refuse the whole request otherwise.
+func headerValue(s string) string {
+	b := make([]byte, 0, min(len(s), 255))
+	for _, c := range []byte(s) {
+		if c >= ' ' && c < 0x7f && len(b) < 255 {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// failed classifies a post without an answer. Its texts are a fixed set: those of errors show the address.
+func failed(err error, connected bool) Result {
+	r := Result{Class: Temporary, Safe: "connection to Teams failed"}
+	if connected {
+		r = Result{Class: Ambiguous, Safe: "connection to Teams broke before it answered"}
+	}
+	var (
+		netErr  net.Error
+		dns     *net.DNSError
+		trust   *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+	)
+	switch {
+	case errors.Is(err, errForbiddenAddress):
+		return Result{Class: Config, Safe: "the webhook's name leads to an address that is not public"}
+	case errors.As(err, &trust), errors.As(err, &unknown), errors.As(err, &name):
+		return Result{Class: Config, Safe: "the webhook's TLS certificate is not trusted"}
+	case errors.As(err, &dns):
+		r.Safe = "the webhook's host name was not resolved"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		r.Safe = "Teams refused the connection"
+	case errors.Is(err, context.Canceled):
+		r.Safe = "the post was stopped"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		r.Safe = "Teams did not answer in time"
+	}
+	return r
+}

@@ -1,0 +1,148 @@
+package notify
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/cards"
+)
+
+const (
+	legacyURL = "https://prod-12.westeurope.logic.azure.com:443/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=LegacySecret_-x"
+	midURL    = "https://prod-12.westeurope.logic.azure.com/powerautomate/automations/direct/cu/3/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke?api-version=2022-03-01-preview&sig=MidSecret"
+	nowURL    = "https://default0123456789.ab.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=NowSecret"
+)
+
+func TestParseWebhookURL(t *testing.T) {
+	for _, good := range []string{legacyURL, midURL, nowURL, " " + nowURL + "\n"} {
+		w, err := ParseWebhookURL(good, false)
+		require.NoError(t, err)
+		require.Equal(t, strings.TrimSpace(good), w.Reveal(), "byte for byte")
+	}
+	for _, bad := range []string{
+		"", "x", "https://", "http" + nowURL[5:], strings.Replace(nowURL, ":443", ":8443", 1), nowURL + "#f", nowURL + "#",
+		strings.Replace(nowURL, "https://", "https://u:p@", 1), "https://evil.example/.api.powerplatform.com",
+		"https://evilenvironment.api.powerplatform.com/x", "https://x.logic.azure.com.evil.example/x", "https://evil-logic.azure.com/",
+		"https://x.logic.azure.com@evil.example/", "https://x.logic.azure.com/a b", "https://x.logic.azure.com/\x00", "https://x.logic.azure.com/é",
+		"http://127.0.0.1:8080/x", "https://localhost/x", "https://169.254.169.254/", "ftp://x.logic.azure.com/",
+	} {
+		_, err := ParseWebhookURL(bad, false)
+		require.ErrorIs(t, err, ErrWebhookURL, bad)
+		require.NotContains(t, err.Error(), "Secret")
+	}
+	for _, old := range []string{"https://org.webhook.office.com/webhookb2/a@b/IncomingWebhook/c/d", "https://outlook.office.com/webhook/x"} {
+		_, err := ParseWebhookURL(old, false)
+		require.ErrorIs(t, err, ErrRetiredConnector)
+	}
+	for _, local := range []string{"http://127.0.0.1:8080/x", "http://localhost:1/x", "https://[::1]:2/x", nowURL} {
+		_, err := ParseWebhookURL(local, true)
+		require.NoError(t, err)
+	}
+	for _, bad := range []string{"http://10.0.0.1/x", "http://evil.example/x", "http://localhost.evil.example/", "http" + nowURL[5:]} {
+		_, err := ParseWebhookURL(bad, true)
+		require.ErrorIs(t, err, ErrWebhookURL)
+	}
+	_, err := ParseWebhookURL("https://x.workflows.sovereign.example/y", false, ".workflows.sovereign.example")
+	require.NoError(t, err)
+}
+
+// TestWebhookURLCannotBePrinted tries every usual way to print a value, alone and inside others.
+func TestWebhookURLCannotBePrinted(t *testing.T) {
+	w, err := ParseWebhookURL(nowURL, false)
+	require.NoError(t, err)
+	d, _, err := NewDirectory(map[cards.Stakeholder]string{cards.SRE: nowURL}, false)
+	require.NoError(t, err)
+	keys, err := ParseKeys("NowSecretNowSecret")
+	require.NoError(t, err)
+	hidden := struct {
+		u WebhookURL
+		p *WebhookURL
+		k []Key
+	}{w, &w, keys}
+	post := Post{URL: w, WebhookID: "x"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10v"} {
+		for _, v := range []any{w, &w, hidden, &hidden, post, d, *d.current.Load(), []WebhookURL{w}, map[string]WebhookURL{"u": w}, keys, keys[0]} {
+			s := fmt.Sprintf(verb, v)
+			require.NotContains(t, s, "NowSecret", verb)
+			require.NotContains(t, strings.ToLower(s), fmt.Sprintf("%x", "NowSecret"), verb)
+			require.NotContains(t, s, "78 111 119 83", verb)
+		}
+	}
+	for _, v := range []any{w, &w, post, map[string]any{"u": w}, keys} {
+		b, err := json.Marshal(v)
+		require.NoError(t, err)
+		require.NotContains(t, string(b), "NowSecret")
+	}
+	for _, h := range []func(*bytes.Buffer) slog.Handler{
+		func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+	} {
+		var b bytes.Buffer
+		slog.New(h(&b)).Info("x", slog.Any("u", w), slog.Any("p", post), slog.Any("h", hidden), slog.Any("k", keys[0]))
+		require.NotContains(t, b.String(), "NowSecret")
+	}
+	require.Regexp(t, `^https://default0123456789\.ab\.environment\.api\.powerplatform\.com/…#[0-9a-f]{8}$`, w.String())
+	require.Equal(t, `"`+w.String()+`"`, string(must(json.Marshal(w))))
+	require.Empty(t, WebhookURL{}.String()+WebhookURL{}.Fingerprint()+WebhookURL{}.Key()+WebhookURL{}.Reveal()+WebhookURL{}.Host())
+}
+
+func must(b []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestDirectory(t *testing.T) {
+	d, warnings, err := NewDirectory(map[cards.Stakeholder]string{
+		cards.SRE: nowURL, cards.NPHIESIntegration: legacyURL, cards.PMO: legacyURL, cards.RuntimeEng: nowURL, cards.Compliance: "",
+	}, false)
+	require.NoError(t, err)
+	require.Len(t, warnings, 4)
+	require.Equal(t, cards.SecurityEng, warnings[0].Stakeholder)
+
+	now, err := ParseWebhookURL(nowURL, false)
+	require.NoError(t, err)
+	require.Equal(t, []Channel{
+		{Name: "RUNTIME_ENG", Stakeholders: []cards.Stakeholder{cards.SRE}, Redacted: now.String()},
+	}, d.Channels([]cards.Stakeholder{cards.SRE}), "named by the first that shares it, wished for or not")
+
+	channels := d.Channels([]cards.Stakeholder{cards.PMO, cards.Compliance, cards.NPHIESIntegration, cards.PMO})
+	require.Len(t, channels, 2)
+	require.Equal(t, Channel{Name: "COMPLIANCE", Stakeholders: []cards.Stakeholder{cards.Compliance}}, channels[0], "missing, yet a channel")
+	require.Equal(t, "NPHIES_INTEGRATION", channels[1].Name)
+	require.Equal(t, []cards.Stakeholder{cards.NPHIESIntegration, cards.PMO}, channels[1].Stakeholders)
+
+	require.Equal(t, []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "COMPLIANCE", "NPHIES_INTEGRATION"}, d.Names())
+
+	u, ok := d.URL("RUNTIME_ENG")
+	require.True(t, ok)
+	require.Equal(t, nowURL, u.Reveal())
+	_, ok = d.URL("COMPLIANCE")
+	require.False(t, ok)
+	_, ok = d.URL("nobody")
+	require.False(t, ok)
+
+	_, err = d.Replace(map[cards.Stakeholder]string{cards.SRE: "http://x.example/?sig=NowSecret"})
+	require.ErrorIs(t, err, ErrWebhookURL)
+	require.ErrorContains(t, err, "SRE")
+	require.NotContains(t, err.Error(), "NowSecret")
+	_, ok = d.URL("RUNTIME_ENG")
+	require.True(t, ok, "the old ones stay")
+
+	_, err = d.Replace(map[cards.Stakeholder]string{cards.RuntimeEng: midURL, cards.SRE: nowURL})
+	require.NoError(t, err)
+	require.Equal(t, "SRE", d.Channels([]cards.Stakeholder{cards.SRE})[0].Name)
+	u, ok = d.URL("RUNTIME_ENG")
+	require.True(t, ok, "rows written before the split still find a webhook")
+	require.Equal(t, midURL, u.Reveal())
+
+	_, _, err = NewDirectory(map[cards.Stakeholder]string{"sre": nowURL}, false)
+	require.ErrorIs(t, err, ErrWebhookURL)
+}
