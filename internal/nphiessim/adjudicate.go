@@ -163,10 +163,7 @@ func (a adjudication) render() (items, totals, notes []any) {
 		}
 		items = append(items, item)
 	}
-	for _, l := range amountLines(a.total, reason{}) {
-		totals = append(totals, l)
-	}
-	return items, totals, notes
+	return items, amountLines(a.total, reason{}), notes
 }
 
 func (d itemDecision) render() []any {

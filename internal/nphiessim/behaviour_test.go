@@ -138,7 +138,7 @@ func TestClaimBehaviours(t *testing.T) {
 		answers []string // outcome or, when complete, the adjudication, of each send
 		tags    []string // of the first answer
 		polled  string
-		final   string
+		end     string
 		billed  bool
 	}{
 		{"APPROVE", []string{"approved", "approved"}, nil, "", "approved", true},
@@ -184,7 +184,7 @@ func TestClaimBehaviours(t *testing.T) {
 			}
 			c, ok := b.Claim(claim.identifier())
 			require.True(t, ok)
-			require.Equal(t, tc.final, c.Expected)
+			require.Equal(t, tc.end, c.Final)
 			require.Equal(t, len(tc.answers), c.Received)
 			require.Equal(t, 1, c.DistinctContents)
 			require.Equal(t, 1, c.DistinctBodies)

@@ -137,7 +137,7 @@ func TestDuplicates(t *testing.T) {
 	require.Equal(t, 6, c[0].Received)
 	require.Equal(t, 2, c[0].DistinctContents)
 	require.Equal(t, 4, c[0].DistinctBodies)
-	require.Equal(t, "approved", c[0].Expected)
+	require.Equal(t, "approved", c[0].Final)
 	require.Equal(t, 1, b.Stats().Billed)
 	require.Equal(t, 1, b.Stats().Changed)
 }
@@ -176,7 +176,7 @@ func TestStatusAndCancel(t *testing.T) {
 	require.Equal(t, "completed", mainOf(a).get("status").str())
 	code, _ = status("CLM-SIM-NEVER")
 	require.Equal(t, "cancelled", code)
-	require.Equal(t, "cancelled", b.Claims()[0].Expected)
+	require.Equal(t, "cancelled", b.Claims()[0].Final)
 
 	b.send(t, claimMessage(t, "CLM-1"))
 	_, a = b.send(t, about("cancel-request", "CLM-1"))
@@ -256,7 +256,8 @@ func TestHangEndsWithTheSimulator(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return len(b.Requests()) == 1 }, 10*time.Second, time.Millisecond)
 	select {
-	case <-done:
+	case err := <-done:
+		require.NoError(t, err)
 		require.Fail(t, "answered")
 	case <-time.After(50 * time.Millisecond):
 	}

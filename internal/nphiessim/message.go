@@ -19,6 +19,8 @@ type message struct {
 	entries []node          // Bundle.entry[i]
 	byURL   map[string]node // fullUrl -> resource
 	byTail  map[string]node // "Type/id" -> resource
+	main    node            // what the header's focus names
+	all     []node          // everything in the Bundle, while it is judged
 
 	// knows tells whether a claim with this identifier was taken in from the same sender for the same payer.
 	knows func(Identifier) bool
@@ -39,6 +41,7 @@ func newMessage(raw []byte, v any, now time.Time) *message {
 		m.byTail[res.get("resourceType").str()+"/"+res.get("id").str()] = res
 	}
 	m.event = m.header.get("eventCoding.code").str()
+	m.main = m.byURL[m.header.get("focus").at(0).get("reference").str()]
 	m.knows = func(Identifier) bool { return false }
 	return m
 }
@@ -56,7 +59,7 @@ func (m *message) resolve(ref node) node {
 }
 
 // focus is the resource that the header's focus names.
-func (m *message) focus() node { return m.byURL[m.header.get("focus").at(0).get("reference").str()] }
+func (m *message) focus() node { return m.main }
 
 func (m *message) sender() string {
 	return m.header.get("sender.identifier.value").str()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,8 +31,7 @@ func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			s.refuse(w, r, http.StatusRequestEntityTooLarge, Finding{Code: "BV-00076", Text: "The message SHALL NOT be larger than 10 MB"}, "")
 			return
 		}
@@ -76,7 +76,7 @@ func encode(v any) ([]byte, error) {
 func writeFHIR(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/fhir+json; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the sender may be gone
+	_, _ = w.Write(body) //nolint:gosec // FHIR JSON, not a page; the sender may be gone
 }
 
 // refuse answers what cannot be treated as a message at all.
@@ -149,12 +149,7 @@ func certified(r *http.Request, license string) bool {
 		return false
 	}
 	subject := r.TLS.PeerCertificates[0].Subject
-	for _, name := range append([]string{subject.CommonName, subject.SerialNumber}, subject.Organization...) {
-		if name == license {
-			return true
-		}
-	}
-	return false
+	return subject.CommonName == license || subject.SerialNumber == license || slices.Contains(subject.Organization, license)
 }
 
 // outcomeIn is the outcome or status in the main resource of an answer.

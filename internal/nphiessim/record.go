@@ -45,9 +45,9 @@ type Claim struct {
 	Outcome string `json:"outcome"`
 	// Adjudication is approved, partial or rejected once the outcome is complete.
 	Adjudication string `json:"adjudication,omitempty"`
-	// Expected is the final state once everything waiting is delivered: approved, partial, rejected, error, pending or
+	// Final is the state once everything waiting is delivered: approved, partial, rejected, error, pending or
 	// cancelled; "" if only transient answers were given.
-	Expected string `json:"expected"`
+	Final string `json:"final"`
 	// Amounts are those of the answer on file, zero if it is not complete.
 	Amounts Amounts       `json:"amounts"`
 	Answers []ClaimAnswer `json:"answers"`
@@ -201,8 +201,8 @@ func (r *claimRecord) outcome(now time.Time) string {
 	}
 }
 
-// expected is what becomes of the claim when all its answers are delivered.
-func (r *claimRecord) expected() string {
+// final is what becomes of the claim when all its answers are delivered.
+func (r *claimRecord) final() string {
 	switch {
 	case r.cancelled:
 		return "cancelled"
@@ -220,7 +220,7 @@ func (r *claimRecord) public(now time.Time) Claim {
 	c := Claim{
 		Identifier: r.id, License: r.license, Payer: r.payer, Behaviour: r.behaviour.Name, Received: r.received,
 		DistinctContents: len(r.contents), DistinctBodies: len(r.bodies), Valid: r.valid(), Outcome: r.outcome(now),
-		Expected: r.expected(), Answers: []ClaimAnswer{},
+		Final: r.final(), Answers: []ClaimAnswer{},
 	}
 	if a := r.onFile(now); a != nil && c.Outcome == "complete" {
 		c.Amounts, c.Adjudication = a.amounts, string(a.verdict)

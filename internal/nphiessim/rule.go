@@ -31,6 +31,8 @@ type Finding struct {
 // judge applies rules to a message.
 func judge(m *message, tables ...[]rule) []Finding {
 	var out []Finding
+	m.root.walk(func(n node) { m.all = append(m.all, n) })
+	defer func() { m.all = nil }()
 	for _, table := range tables {
 		for _, r := range table {
 			for _, n := range r.at(m) {
@@ -206,9 +208,4 @@ const (
 // must is the rule that an element is there.
 func must(s selector, dotted string) rule {
 	return rule{ruleCardinality, dotted + " is not following the correct cardinality", sub(s, dotted), exists}
-}
-
-// bound is the rule that a present element satisfies its value set.
-func bound(s selector, dotted string, ok func(*message, node) bool) rule {
-	return rule{ruleBinding, dotted + " is not from the specified value set", present(sub(s, dotted)), ok}
 }

@@ -79,11 +79,7 @@ func atProfiled(m *message) []node {
 	return out
 }
 
-func atEverything(m *message) []node {
-	var out []node
-	m.root.walk(func(n node) { out = append(out, n) })
-	return out
-}
+func atEverything(m *message) []node { return m.all }
 
 func atPartyTypes(m *message) []node {
 	return append(sub(each(atHeader, "destination"), "receiver.type")(m), m.header.get("sender.type"))

@@ -46,8 +46,14 @@ var infoKinds = []infoKind{
 	{name: "ventilation-hours", unit: "h"},
 	{name: "icu-hours", unit: "h"},
 	{name: "info", text: true},
-	{name: "lab-test"}, {name: "attachment"}, {name: "reason-for-visit"}, {name: "onset"}, {name: "missingtooth"},
-	{name: "morphology"}, {name: "last-menstrual-period"}, {name: "employmentImpacted"}, {name: "hospitalized"},
+	{name: "lab-test"},
+	{name: "attachment"},
+	{name: "reason-for-visit"},
+	{name: "onset"},
+	{name: "missingtooth"},
+	{name: "morphology"},
+	{name: "last-menstrual-period"},
+	{name: "employmentImpacted"},
 }
 
 func kindOf(n node) (infoKind, bool) {

@@ -1,7 +1,6 @@
 package nphiessim
 
 import (
-	"io"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -69,7 +68,7 @@ type Sim struct {
 // New makes a simulator. Signing keys that cannot be read never match a signature.
 func New(o Options) *Sim {
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now

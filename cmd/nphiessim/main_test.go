@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"--help"}, exitOK, "SIM-PEND-PARTIAL"},
+		{[]string{"--nonsense"}, exitUsage, "nonsense"},
+		{[]string{"serve"}, exitUsage, "unexpected argument"},
+		{[]string{"--tls-cert", "x"}, exitUsage, "go together"},
+		{[]string{"--client-ca", "x"}, exitUsage, "needs --tls-cert"},
+		{[]string{"--teams-signing-key", "secret"}, exitUsage, "whsec_"},
+		{[]string{"--addr", "nowhere:-1"}, exitError, "cannot serve"},
+		{[]string{"--tls-cert", "/missing", "--tls-key", "/missing"}, exitError, "missing"},
+	} {
+		var out, log bytes.Buffer
+		require.Equal(t, tc.code, run(t.Context(), tc.args, &out, &log), tc.args)
+		require.Contains(t, log.String(), tc.text)
+		require.Empty(t, out.String())
+	}
+}
+
+// start runs the command on free ports and returns its addresses; at the end of the test it must exit with 0.
+func start(t *testing.T, args ...string) addresses {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, append([]string{"--addr", "127.0.0.1:0", "--teams-addr", "127.0.0.1:0", "--log-level", "error"}, args...), w, os.Stderr)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		require.Equal(t, exitOK, <-done)
+	})
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	require.NoError(t, err)
+	var a addresses
+	require.NoError(t, json.Unmarshal(line, &a))
+	return a
+}
+
+func fetch(t *testing.T, client *http.Client, method, url, body string) (int, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(raw), nil
+}
+
+func TestServe(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	for url, text := range map[string]string{
+		a.Control: "NPHIES simulator", a.Control + "claims": "[]", a.Teams: "No card has come yet", a.Teams + "/cards.json": "[]",
+	} {
+		status, body, err := fetch(t, http.DefaultClient, http.MethodGet, url, "")
+		require.NoError(t, err)
+		require.Equal(t, 200, status, url)
+		require.Contains(t, body, text)
+	}
+	status, body, err := fetch(t, http.DefaultClient, http.MethodPost, a.NPHIES+"/$process-message", "{")
+	require.NoError(t, err)
+	require.Equal(t, 400, status)
+	require.Contains(t, body, "GE-00013")
+	status, body, err = fetch(t, http.DefaultClient, http.MethodPost, a.NPHIES+"/Claim", "{}")
+	require.NoError(t, err)
+	require.Equal(t, 404, status)
+	require.Contains(t, body, "GE-00009")
+}
+
+func TestMutualTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := newAuthority(t)
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+		return path
+	}
+	server := ca.issue(t, pkix.Name{CommonName: "localhost"})
+	keyDER, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	require.NoError(t, err)
+	a := start(t, "--tls-cert", write("cert.pem", "CERTIFICATE", server.Certificate[0]), "--tls-key", write("key.pem", "PRIVATE KEY", keyDER),
+		"--client-ca", write("ca.pem", "CERTIFICATE", ca.cert.Raw))
+	require.True(t, strings.HasPrefix(a.NPHIES, "https://"))
+
+	message, err := os.ReadFile("../../internal/nphiessim/testdata/cancel-request.json")
+	require.NoError(t, err)
+	client := func(certs ...tls.Certificate) *http.Client {
+		pool := x509.NewCertPool()
+		pool.AddCert(ca.cert)
+		return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs, MinVersion: tls.VersionTLS12}}}
+	}
+	send := func(c *http.Client) (int, string, error) {
+		return fetch(t, c, http.MethodPost, a.NPHIES+"/$process-message", string(message))
+	}
+	_, _, err = send(client())
+	require.Error(t, err, "the handshake fails without a client certificate")
+	_, _, err = send(client(newAuthority(t).issue(t, pkix.Name{CommonName: "DEMO-PR-0001"})))
+	require.Error(t, err, "and with one of another authority")
+	for _, name := range []pkix.Name{{CommonName: "DEMO-PR-0001"}, {SerialNumber: "DEMO-PR-0001"}, {Organization: []string{"DEMO-PR-0001"}}} {
+		status, body, err := send(client(ca.issue(t, name)))
+		require.NoError(t, err)
+		require.Equal(t, 200, status, body)
+	}
+	status, body, err := send(client(ca.issue(t, pkix.Name{CommonName: "DEMO-PR-0002"})))
+	require.NoError(t, err)
+	require.Equal(t, 403, status)
+	require.Contains(t, body, "GE-00020")
+}
+
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test authority"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return authority{cert, key}
+}
+
+func (a authority) issue(t *testing.T, name pkix.Name) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: name, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}, a.cert, &key.PublicKey, a.key)
+	require.NoError(t, err)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
