@@ -65,7 +65,6 @@ type Config struct {
 	NPHIES
 	Teams
 	Links
-	Vault
 	Process
 }
 
@@ -89,13 +88,14 @@ type NPHIES struct {
 	KeyFile       string  `env:"NPHIES_CLIENT_KEY_FILE" doc:"Its key as PEM."`
 	CAFile        string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
 	IdentifierURL string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
+	OfflineRetry  Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
 	Concurrency   int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
 }
 
 // Teams is notifying.
 type Teams struct {
 	Enabled       bool    `env:"TEAMS_WEBHOOK_ENABLED" envDefault:"true" doc:"false: events are not written and nothing is posted."`
-	VaultPath     string  `env:"TEAMS_WEBHOOK_VAULT_PATH" envDefault:"secret/teams/webhooks" doc:"Where Vault keeps the webhooks, keys in lower case (sre). Used when VAULT_ADDR is set."`
+	VaultPath     string  `env:"TEAMS_WEBHOOK_VAULT_PATH" envDefault:"secret/teams/webhooks" doc:"Where Vault keeps the webhooks. Accepted and not read yet: webhooks come from the environment."`
 	RateRequests  int     `env:"TEAMS_RATE_LIMIT_REQUESTS" envDefault:"60" doc:"Posts to one webhook within the period, all workers together."`
 	RatePeriod    Seconds `env:"TEAMS_RATE_LIMIT_PERIOD" envDefault:"60" doc:"That period."`
 	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once."`
@@ -116,9 +116,9 @@ type Teams struct {
 	Compliance    Secret  `env:"TEAMS_WEBHOOK_COMPLIANCE" doc:"The same for COMPLIANCE."`
 	Integration   Secret  `env:"TEAMS_WEBHOOK_NPHIES_INTEGRATION" doc:"The same for NPHIES_INTEGRATION."`
 	PMO           Secret  `env:"TEAMS_WEBHOOK_PMO" doc:"The same for PMO."`
-	ChannelPrefix string  `env:"TEAMS_REDIS_CHANNEL_PREFIX" envDefault:"teams:events:" doc:"Each event is published on this Redis channel, with its type appended, without personal data."`
-	EventTTL      Seconds `env:"TEAMS_EVENT_TTL" envDefault:"86400" doc:"How long the published event is also kept as a key."`
-	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept."`
+	ChannelPrefix string  `env:"TEAMS_REDIS_CHANNEL_PREFIX" envDefault:"teams:events:" doc:"Redis channel for events, with the type appended. Accepted and not used yet."`
+	EventTTL      Seconds `env:"TEAMS_EVENT_TTL" envDefault:"86400" doc:"How long a published event is kept. Accepted and not used yet."`
+	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept. Accepted and not used yet: nothing is deleted."`
 	AuditTable    string  `env:"TEAMS_AUDIT_TABLE" envDefault:"teams_notifications" doc:"Kept for compatibility; only teams_notifications is allowed."`
 }
 
@@ -134,16 +134,6 @@ type Links struct {
 	VaultRunbook  string `env:"VAULT_RUNBOOK_URL" doc:"Runbook for Vault."`
 	QueueRunbook  string `env:"QUEUE_RUNBOOK_URL" alias:"CELERY_RUNBOOK_URL" doc:"Runbook for the queues."`
 	NPHIESRunbook string `env:"NPHIES_RUNBOOK_URL" doc:"Runbook for NPHIES."`
-}
-
-// Vault is where secrets may come from.
-type Vault struct {
-	Addr     string  `env:"VAULT_ADDR" doc:"Address of Vault; empty: secrets come from the environment only."`
-	Token    Secret  `env:"VAULT_TOKEN" doc:"Login by token."`
-	RoleID   string  `env:"VAULT_ROLE_ID" doc:"Login by AppRole."`
-	SecretID Secret  `env:"VAULT_SECRET_ID" doc:"Login by AppRole."`
-	K8sRole  string  `env:"VAULT_KUBERNETES_ROLE" doc:"Login by the pod's Kubernetes service account."`
-	Refresh  Seconds `env:"VAULT_REFRESH_INTERVAL" envDefault:"60" doc:"How often the webhooks are read again."`
 }
 
 // Process is about the programs themselves.
@@ -279,13 +269,11 @@ func (c *Config) check() error {
 	positive("TEAMS_CONNECTION_TIMEOUT", c.Teams.Timeout)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)
-	positive("VAULT_REFRESH_INTERVAL", c.Refresh)
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
-	link("VAULT_ADDR", c.Vault.Addr)
 	for _, l := range []struct{ name, v string }{
 		{"MONITOR_URL", c.MonitorURL}, {"GRAFANA_URL", c.GrafanaURL}, {"KIBANA_URL", c.KibanaURL}, {"NPHIES_PORTAL_URL", c.PortalURL},
 		{"NPHIES_STATUS_URL", c.StatusURL}, {"NPHIES_DOCS_URL", c.DocsURL}, {"CLAIMLINC_URL", c.ClaimLincURL},

@@ -205,7 +205,7 @@ func (r *Reconciler) archived(ctx context.Context) error {
 				if !r.mirrored[key].Equal(info.LastFailedAt) || info.LastFailedAt.IsZero() {
 					if err := r.letters.Write(ctx, Dead{
 						Queue: queue, Type: info.Type, ID: info.ID, Payload: info.Payload, Retried: info.Retried, MaxRetry: info.MaxRetry,
-						ErrorText: text(info.LastErr), LastFailedAt: failedAt(info, r.opt.Now()),
+						ErrorText: text(info.LastErr), LastFailedAt: info.LastFailedAt,
 					}); err != nil {
 						return err
 					}
@@ -229,11 +229,4 @@ func text(lastErr string) string {
 		return "unavailable: the worker died or lost Redis during the last attempt"
 	}
 	return lastErr
-}
-
-func failedAt(info *asynq.TaskInfo, now time.Time) time.Time {
-	if info.LastFailedAt.IsZero() {
-		return now
-	}
-	return info.LastFailedAt
 }

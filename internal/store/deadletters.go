@@ -87,14 +87,18 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 			}
 		}
 		d.Episode = 1
+		// A task that was archived by hand has no failure; it is told from another only by being there.
 		if len(last) == 1 {
-			if last[0].State == LetterOpen || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
+			if last[0].State == LetterOpen || d.LastFailedAt.IsZero() || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
 				id = last[0].ID
 				return nil
 			}
 			d.Episode = last[0].Episode + 1
 		}
 		d.ID, d.State = newID(), LetterOpen
+		if d.LastFailedAt.IsZero() {
+			d.FirstFailedAt, d.LastFailedAt = s.opt.Now(), s.opt.Now()
+		}
 		if len(d.Payload) == 0 {
 			d.Payload = []byte("{}")
 		}

@@ -1,0 +1,161 @@
+// Command enqueue is the operator's and the billing system's way in: it takes claims and eligibility checks, shows how they
+// stand, explains messages, and decides about dead letters.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/telemetry"
+)
+
+// cli is the grammar of the command line.
+type cli struct {
+	Output  string           `enum:"text,json" default:"text" help:"Form of the results on stdout: text or json (one object per line)."`
+	Version kong.VersionFlag `help:"Print the version."`
+
+	Submit      submitCmd      `cmd:"" help:"Take claims in: claim documents or ready claim-request messages. Prints one line per claim: its id, and queued, exists or invalid."`
+	Eligibility eligibilityCmd `cmd:"" help:"Take eligibility checks in: eligibility documents or ready eligibility-request messages."`
+	Poll        pollCmd        `cmd:"" help:"Look into the mailbox of a provider licence now."`
+	Validate    validateCmd    `cmd:"" help:"Check claims and eligibility checks without sending or keeping them."`
+	Status      statusCmd      `cmd:"" help:"Show how claims and eligibility checks stand."`
+	List        listCmd        `cmd:"" help:"List claims, newest first."`
+	Inspect     inspectCmd     `cmd:"" help:"Explain NPHIES messages, requests and answers."`
+	Dead        deadCmd        `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
+	Generate    generateCmd    `cmd:"" help:"Print synthetic valid claims as NDJSON."`
+}
+
+// env is what a command works with.
+type env struct {
+	ctx    context.Context //nolint:containedctx // lives as long as the one command that runs
+	in     io.Reader
+	out    *bufio.Writer
+	err    io.Writer
+	json   bool
+	failed bool
+}
+
+// notDone is returned when the results on stdout already say what could not be done.
+var errNotDone = errors.New("not all was done")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var c cli
+	exit := -1
+	parser, err := kong.New(&c, kong.Name("enqueue"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
+		kong.Vars{"version": app.Version()}, kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Description("Claims and eligibility checks for NPHIES. FILE is a path, or - for standard input; it holds one JSON value, several, an array, or NDJSON.\n\n"+
+			"Exit status: 0 all was done, 1 something was not, 2 wrong usage. Settings come from the environment: see docs/settings.md."))
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "enqueue: %v\n", err)
+		return 1
+	}
+	kctx, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit // --help and --version have printed
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "enqueue: %v\nTry: enqueue --help\n", err)
+		return 2
+	}
+	out := bufio.NewWriter(stdout)
+	e := &env{ctx: ctx, in: stdin, out: out, err: stderr, json: c.Output == "json"}
+	err = kctx.Run(e)
+	if ferr := out.Flush(); err == nil {
+		err = ferr
+	}
+	switch {
+	case errors.Is(err, errNotDone):
+		return 1
+	case errors.Is(err, context.Canceled):
+		_, _ = fmt.Fprintln(stderr, "enqueue: interrupted; what is printed above was done")
+		return 1
+	case err != nil:
+		for line := range strings.Lines(err.Error()) {
+			_, _ = fmt.Fprintf(stderr, "enqueue: %s\n", strings.TrimRight(line, "\n"))
+		}
+		return 1
+	case e.failed:
+		return 1
+	}
+	return 0
+}
+
+// print writes one result: text as a line of fields, or the value as JSON.
+func (e *env) print(value any, fields ...string) error {
+	if e.json {
+		enc := json.NewEncoder(e.out)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(value); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintln(e.out, strings.Join(fields, "\t")); err != nil {
+		return err
+	}
+	return e.out.Flush() // a line that is out is a promise kept: it may not wait in a buffer
+}
+
+// warn writes a remark for people to stderr.
+func (e *env) warn(format string, args ...any) {
+	_, _ = fmt.Fprintf(e.err, "enqueue: "+format+"\n", args...)
+}
+
+// open reads the settings and connects.
+func (e *env) open() (*app.App, error) {
+	cfg, err := config.Load()
+	if err != nil {
+		return nil, err
+	}
+	return app.Open(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
+}
+
+// license is the provider licence of the settings, "" without any: then documents must name theirs.
+func license() (string, error) {
+	cfg, err := config.Load()
+	if err != nil {
+		return "", err
+	}
+	// With several licences each document names its own.
+	if l := cfg.Licenses(); len(l) == 1 {
+		return l[0], nil
+	}
+	return "", nil
+}
+
+// open returns the content of FILE.
+func (e *env) file(path string) (io.ReadCloser, string, error) {
+	if path == "-" {
+		return io.NopCloser(e.in), "stdin", nil
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, path, err
+	}
+	return f, path, nil
+}
+
+// actor is who runs the command, for the audit trail.
+func actor() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}

@@ -1,0 +1,367 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/term"
+
+	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/nphiesclient"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+type submitCmd struct {
+	Wait    bool          `help:"Follow the claims until each has an outcome."`
+	Timeout time.Duration `default:"10m" help:"Longest time to wait with --wait."`
+	Files   []string      `arg:"" name:"file" help:"Files with claims, - for standard input."`
+}
+
+type eligibilityCmd struct {
+	Wait    bool          `help:"Follow the checks until each has its answer."`
+	Timeout time.Duration `default:"10m" help:"Longest time to wait with --wait."`
+	Files   []string      `arg:"" name:"file" help:"Files with eligibility checks, - for standard input."`
+}
+
+type pollCmd struct {
+	License string `help:"Provider licence; by default those of NPHIES_PROVIDER_LICENSE."`
+}
+
+type validateCmd struct {
+	Files []string `arg:"" name:"file" help:"Files with claims or eligibility checks, - for standard input."`
+}
+
+// each reads all inputs of the files. f gets either a request or the reason why there is none; what f returns ends the run.
+func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error) error {
+	lic, err := license()
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		r, name, err := e.file(path)
+		if err != nil {
+			e.failed = true
+			e.warn("%v", err)
+			continue
+		}
+		for raw, err := range nphiesclient.SplitInputs(r, name) {
+			if e.ctx.Err() != nil {
+				err = errors.Join(r.Close(), e.ctx.Err())
+				return err
+			}
+			var req *nphiesclient.Request
+			if err == nil {
+				req, err = request(raw, lic)
+			}
+			if err := f(raw, req, err); err != nil {
+				return errors.Join(err, r.Close())
+			}
+		}
+		if err := r.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request builds the message of one input and checks it.
+func request(raw nphiesclient.RawInput, lic string) (*nphiesclient.Request, error) {
+	in, err := raw.Parse()
+	if err != nil {
+		return nil, err
+	}
+	req, err := in.Request(nphiesclient.BuildOptions{License: lic})
+	if err != nil {
+		return nil, err
+	}
+	var found []nphiesclient.Finding
+	if in.Message != nil {
+		for _, f := range nphiesclient.Check(req) {
+			if f.Severity == nphiesclient.SeverityError {
+				found = append(found, f)
+			}
+		}
+	}
+	if len(found) > 0 {
+		return nil, &nphiesclient.InvalidError{Findings: found}
+	}
+	return req, nil
+}
+
+// sourceHash identifies what was handed in, whatever its spacing.
+func sourceHash(data []byte) string {
+	var b bytes.Buffer
+	if json.Compact(&b, data) == nil {
+		data = b.Bytes()
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// taken is one line of the result of submit and eligibility.
+type taken struct {
+	ID         string                   `json:"id,omitempty"`
+	Identifier *nphiesclient.Identifier `json:"identifier,omitempty"`
+	Result     string                   `json:"result"`
+	Reason     string                   `json:"reason,omitempty"`
+	Place      string                   `json:"place,omitempty"`
+	Findings   []nphiesclient.Finding   `json:"findings,omitempty"`
+}
+
+func (e *env) printTaken(t taken) error {
+	id, result := t.ID, t.Result
+	if id == "" {
+		id = "-"
+	}
+	if t.Reason != "" {
+		result += ": " + t.Reason
+	}
+	return e.print(t, id, result)
+}
+
+func (e *env) printInvalid(raw nphiesclient.RawInput, err error) error {
+	e.failed = true
+	t := taken{Result: "invalid", Reason: raw.Pos() + ": " + oneLine(err.Error()), Place: raw.Pos()}
+	var inv *nphiesclient.InvalidError
+	if errors.As(err, &inv) {
+		t.Findings = inv.Findings
+	}
+	return e.printTaken(t)
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// taker keeps one request in the record: a claim or an eligibility check.
+type taker func(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (id uuid.UUID, created, other bool, t tasks.Task, err error)
+
+func takeClaim(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
+	c, created, err := a.Store.CreateClaim(ctx, store.NewClaim{
+		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
+		Items: req.Items, Claimed: req.Total.Decimal(), HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: hash, Event: req.Event, Body: req.Body,
+	})
+	if err != nil {
+		return uuid.Nil, false, false, tasks.Task{}, err
+	}
+	return c.ID, created, c.SourceHash != hash, tasks.NewSubmit(c.ID, c.Episode), nil
+}
+
+func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
+	c, created, err := a.Store.CreateCheck(ctx, store.NewCheck{
+		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, HeaderID: req.HeaderID, BundleID: req.BundleID,
+		SourceHash: hash, Body: req.Body,
+	})
+	if err != nil {
+		return uuid.Nil, false, false, tasks.Task{}, err
+	}
+	return c.ID, created, c.SourceHash != hash, tasks.NewEligibility(c.ID, c.Episode), nil
+}
+
+// take keeps and enqueues everything in the files and returns the ids, in order.
+func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	bar := newBar(e.err)
+	defer bar.done()
+	err := e.each(paths, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+		bar.step()
+		if err == nil && req.Event != event {
+			err = fmt.Errorf("this is a %s, wanted a %s", req.Event, event)
+		}
+		if err != nil {
+			return e.printInvalid(raw, err)
+		}
+		id, created, other, task, err := keep(e.ctx, a, req, sourceHash(raw.Data))
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+		t := taken{ID: id.String(), Identifier: &req.Identifier, Result: "exists"}
+		if created {
+			t.Result = "queued"
+			// Kept is accepted. Should Redis not take the task now, the reconciler enqueues it.
+			if _, err := a.Queue.Enqueue(e.ctx, task); err != nil {
+				e.warn("%s is kept; its task waits for a worker to notice: %v", req.Identifier.Value, err)
+			}
+		} else if other {
+			e.warn("%s: %s was taken in before with other content; nothing is sent. A corrected claim needs a new number", raw.Pos(), req.Identifier.Value)
+		}
+		return e.printTaken(t)
+	})
+	return ids, err
+}
+
+// Run takes claims in.
+func (c *submitCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	ids, err := e.take(a, c.Files, nphiesclient.EventClaimRequest, takeClaim)
+	if err != nil || !c.Wait {
+		return err
+	}
+	return e.wait(ids, c.Timeout, func(ctx context.Context, id uuid.UUID) (any, string, bool, error) {
+		claim, err := a.Store.Claim(ctx, id)
+		return claimView(claim), string(claim.State), claim.State.Outcome(), err
+	})
+}
+
+// Run takes eligibility checks in.
+func (c *eligibilityCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	ids, err := e.take(a, c.Files, nphiesclient.EventEligibilityRequest, takeCheck)
+	if err != nil || !c.Wait {
+		return err
+	}
+	return e.wait(ids, c.Timeout, func(ctx context.Context, id uuid.UUID) (any, string, bool, error) {
+		check, err := a.Store.Check(ctx, id)
+		return checkView(check), string(check.State), check.State.Answered(), err
+	})
+}
+
+// wait prints each id with its outcome as it comes.
+func (e *env) wait(ids []uuid.UUID, timeout time.Duration, look func(context.Context, uuid.UUID) (view any, state string, done bool, err error)) error {
+	ctx, cancel := context.WithTimeout(e.ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	bar := newBar(e.err)
+	defer bar.done()
+	bar.total = len(ids)
+	for open := ids; ; {
+		var left []uuid.UUID
+		for _, id := range open {
+			view, state, done, err := look(ctx, id)
+			switch {
+			case ctx.Err() != nil:
+				left = append(left, id)
+			case err != nil:
+				return err
+			case done:
+				bar.step()
+				if err := e.print(view, id.String(), state); err != nil {
+					return err
+				}
+			default:
+				left = append(left, id)
+			}
+		}
+		if open = left; len(open) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if e.ctx.Err() != nil {
+				return e.ctx.Err()
+			}
+			e.warn("%d without an outcome after %s: enqueue status shows them", len(open), timeout)
+			return errNotDone
+		case <-tick.C:
+		}
+	}
+}
+
+// bar shows progress on a terminal and nothing elsewhere.
+type bar struct {
+	w        io.Writer
+	n, total int
+	shown    time.Time
+}
+
+func newBar(w io.Writer) *bar {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor fits
+		if out, err := os.Stdout.Stat(); err == nil && out.Mode()&os.ModeCharDevice == 0 {
+			return &bar{w: w} // results go elsewhere: the terminal is free for progress
+		}
+	}
+	return &bar{w: io.Discard}
+}
+
+func (b *bar) step() {
+	b.n++
+	if now := time.Now(); now.Sub(b.shown) > 100*time.Millisecond {
+		b.shown = now
+		b.draw()
+	}
+}
+
+func (b *bar) draw() {
+	if b.total == 0 {
+		_, _ = fmt.Fprintf(b.w, "\r%d read", b.n)
+		return
+	}
+	const width = 40
+	full := width * b.n / b.total
+	_, _ = fmt.Fprintf(b.w, "\r[%s%s] %d/%d", strings.Repeat("#", full), strings.Repeat(" ", width-full), b.n, b.total)
+}
+
+func (b *bar) done() {
+	if b.n > 0 {
+		b.draw()
+		_, _ = fmt.Fprintln(b.w)
+	}
+}
+
+// Run asks for polls.
+func (c *pollCmd) Run(e *env) error {
+	a, err := e.open()
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	licenses := a.Config.Licenses()
+	if c.License != "" {
+		licenses = []string{c.License}
+	}
+	if len(licenses) == 0 {
+		return errors.New("no licence: give --license or set NPHIES_PROVIDER_LICENSE")
+	}
+	for _, l := range licenses {
+		now := time.Now()
+		if err := a.Store.SchedulePoll(e.ctx, l, now); err != nil {
+			return err
+		}
+		if _, err := a.Queue.Enqueue(e.ctx, tasks.NewPoll(l, now)); err != nil {
+			return err
+		}
+		if err := e.print(map[string]string{"license": l, "result": "queued"}, l, "queued"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run checks inputs and says what is wrong with each.
+func (c *validateCmd) Run(e *env) error {
+	return e.each(c.Files, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+		if err != nil {
+			var inv *nphiesclient.InvalidError
+			if e.json || !errors.As(err, &inv) {
+				return e.printInvalid(raw, err)
+			}
+			e.failed = true
+			for _, f := range inv.Findings {
+				if err := e.print(nil, raw.Pos(), string(f.Severity), f.Rule, f.Path, f.Text); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return e.print(taken{Identifier: &req.Identifier, Result: "valid", Place: raw.Pos()}, raw.Pos(), "valid", req.Identifier.Value)
+	})
+}

@@ -1,0 +1,55 @@
+// Package actions is the one way in which people change what happens: retry and discard of dead letters, from the command
+// line, the monitor and later the cards. A decision is put on record in the transaction that applies it; what follows in Redis
+// may fail, and then the reconciler does it.
+package actions
+
+import (
+	"context"
+	"time"
+
+	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// Core applies decisions.
+type Core struct {
+	Store *store.Store
+	Queue *broker.Queue
+}
+
+// Retry lets the work behind a dead letter be tried again with a fresh budget of attempts: the claim's stored bytes, unchanged.
+// Applied is false when somebody decided before.
+func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, error) {
+	out, err := c.Store.RetryLetter(ctx, d)
+	if err != nil || !out.Applied {
+		return out, err
+	}
+	l, now := out.Letter, time.Now()
+	// The archived task goes; the new one has another id, so that neither blocks the other.
+	if err := c.Queue.Remove(l.Queue, l.TaskID); err != nil {
+		return out, err
+	}
+	switch {
+	case l.ClaimID != nil:
+		_, err = c.Queue.Enqueue(ctx, tasks.NewSubmit(*l.ClaimID, out.Episode))
+	case l.EligibilityID != nil:
+		_, err = c.Queue.Enqueue(ctx, tasks.NewEligibility(*l.EligibilityID, out.Episode))
+	case l.TaskType == tasks.TypePoll && l.Reference != "":
+		if err = c.Store.SchedulePoll(ctx, l.Reference, now); err == nil {
+			_, err = c.Queue.Enqueue(ctx, tasks.NewPoll(l.Reference, now))
+		}
+	case l.TaskType == tasks.TypeNotify && l.Reference != "":
+		err = c.Queue.Notify(ctx, l.Reference)
+	}
+	return out, err
+}
+
+// Discard gives up the work behind a dead letter: a claim without an answer ends in error, for this reason.
+func (c *Core) Discard(ctx context.Context, d store.Decision) (store.Decided, error) {
+	out, err := c.Store.DiscardLetter(ctx, d)
+	if err != nil || !out.Applied {
+		return out, err
+	}
+	return out, c.Queue.Remove(out.Letter.Queue, out.Letter.TaskID)
+}
