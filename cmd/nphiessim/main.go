@@ -51,12 +51,12 @@ type config struct {
 
 // run serves until ctx ends and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cfg, err := parse(args, stderr)
+	cfg, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		_, _ = fmt.Fprintln(stderr, "nphiessim:", err)
+		_, _ = fmt.Fprintf(stderr, "nphiessim: %v\nRun nphiessim --help for the flags.\n", err)
 		return exitUsage
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.logLevel}))
@@ -74,11 +74,13 @@ type list []string
 func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
-func parse(args []string, stderr io.Writer) (config, error) {
+// parse reads the command line. With --help it prints the usage and returns flag.ErrHelp.
+func parse(args []string, stdout io.Writer) (config, error) {
 	var cfg config
 	var keys list
 	fs := flag.NewFlagSet("nphiessim", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
 	fs.StringVar(&cfg.addr, "addr", "127.0.0.1:8180", "`address` of NPHIES and of the control API below /sim/")
 	fs.StringVar(&cfg.teamsAddr, "teams-addr", "127.0.0.1:8181", "`address` of the Teams stand-in")
 	fs.Int64Var(&cfg.sim.Seed, "seed", 1, "varies what the protocol leaves open")
@@ -93,18 +95,23 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "PEM `file` with its key")
 	fs.StringVar(&cfg.clientCA, "client-ca", "", "PEM `file` with the CA of client certificates; they become necessary and must name the sender's license")
 	fs.TextVar(&cfg.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	fs.Usage = func() {
-		_, _ = fmt.Fprint(stderr, "Usage: nphiessim [flags]\n\nServes a stand-in for NPHIES and for Microsoft Teams.\n\nFlags:\n")
-		fs.PrintDefaults()
-		_, _ = fmt.Fprint(stderr, "\nA business identifier that contains one of these chooses what becomes of its message:\n")
-		_ = nphiessim.WriteBehaviours(stderr)
-	}
 	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			usage(fs, stdout)
+		}
 		return cfg, err
 	}
 	cfg.sim.SigningKeys = keys
 	cfg.sim.VerifyClient = cfg.clientCA != ""
 	return cfg, cfg.check(fs.Args())
+}
+
+func usage(fs *flag.FlagSet, w io.Writer) {
+	fs.SetOutput(w)
+	_, _ = fmt.Fprint(w, "Usage: nphiessim [flags]\n\nServes a stand-in for NPHIES and for Microsoft Teams.\n\nFlags:\n")
+	fs.PrintDefaults()
+	_, _ = fmt.Fprint(w, "\nA business identifier that contains one of these chooses what becomes of its message:\n")
+	_ = nphiessim.WriteBehaviours(w)
 }
 
 func (c config) check(rest []string) error {

@@ -43,6 +43,10 @@ func TestUsage(t *testing.T) {
 	} {
 		var out, log bytes.Buffer
 		require.Equal(t, tc.code, run(t.Context(), tc.args, &out, &log), tc.args)
+		if tc.code == exitOK {
+			require.Contains(t, out.String(), tc.text)
+			continue
+		}
 		require.Contains(t, log.String(), tc.text)
 		require.Empty(t, out.String())
 	}

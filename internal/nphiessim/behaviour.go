@@ -10,25 +10,30 @@ import (
 // verdict is one answer of the exchange to a claim or an eligibility request.
 type verdict string
 
+// Answers to claims.
 const (
+	notAnswered   verdict = ""
 	approved      verdict = "approved"
 	partial       verdict = "partial"
 	rejected      verdict = "rejected"
-	refused       verdict = "error"         // outcome error with a validation-type error
+	refused       verdict = "error"         // NPHIES found errors; eligibility requests know it too
 	queuedPayer   verdict = "queued"        // the payer has it
 	queuedNPHIES  verdict = "queued-nphies" // NPHIES holds it for the payer
 	queuedLarge   verdict = "queued-large"  // NPHIES holds it, not yet validated
 	payerOffline  verdict = "payer-offline" // GE-00012
 	timedOut      verdict = "timed-out"     // GE-00014
-	eligible      verdict = "eligible"      // and below: site eligibility codes
-	notCovered    verdict = "not-covered"   //
-	notActive     verdict = "not-active"    //
-	notDirect     verdict = "not-direct billing"
-	outOfNetwork  verdict = "out-network"
-	limitReached  verdict = "limit-exhausted"
-	suspended     verdict = "coverage-suspended"
-	notAnswered   verdict = ""
-	memberUnknown verdict = "member-unknown" // code 1658
+	memberUnknown verdict = "member-unknown"
+)
+
+// Answers to eligibility requests: the codes of the site eligibility.
+const (
+	eligible     verdict = "eligible"
+	notCovered   verdict = "not-covered"
+	notActive    verdict = "not-active"
+	notDirect    verdict = "not-direct billing"
+	outOfNetwork verdict = "out-network"
+	limitReached verdict = "limit-exhausted"
+	suspended    verdict = "coverage-suspended"
 )
 
 // transient verdicts are no answer to the claim itself: they are not kept on file.
@@ -45,7 +50,7 @@ type Behaviour struct {
 	Doc string
 
 	before  int     // how often first is given instead of answer (transient verdicts)
-	first   verdict //
+	first   verdict // what is given so often
 	answer  verdict // the real-time answer
 	later   verdict // the answer that the mailbox gets afterwards, if any
 	reissue bool    // later replaces a complete answer
