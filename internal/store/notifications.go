@@ -117,7 +117,7 @@ func (s *Store) DueNotifications(ctx context.Context, channel string, limit int)
 
 // Notifications returns rows, newest first; with claim set only those of that claim.
 func (s *Store) Notifications(ctx context.Context, claim *uuid.UUID, limit int) ([]Notification, error) {
-	return s.notifications(ctx, `WHERE $1::uuid IS NULL OR claim_id = $1 ORDER BY created_at DESC, id LIMIT $2`, claim, limit)
+	return s.notifications(ctx, `WHERE $1::uuid IS NULL OR claim_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2`, claim, limit)
 }
 
 // Sent says that Teams accepted a row.
