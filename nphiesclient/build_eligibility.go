@@ -82,7 +82,7 @@ func (c *check) eligibility(d *EligibilityDocument) {
 	c.oneOf(d.Document, ruleDocument, "document", DocumentEligibility)
 	c.identifier(d.RequestNumber, ruleCardinality, "request_number")
 	if d.RequestSystem != "" {
-		c.address(d.RequestSystem, "request_system", 255)
+		c.address(d.RequestSystem, "request_system")
 	}
 	c.created(d.Created, "BV-00062")
 	c.priority(d.Priority)

@@ -408,6 +408,21 @@ func TestBuildOptionsSwitches(t *testing.T) {
 	require.Empty(t, d.Provider.License, "the document is not changed")
 }
 
+// TestDaysSupplyAsInformation: a days supply given as supporting information belongs to the items that point at it, and to no
+// other.
+func TestDaysSupplyAsInformation(t *testing.T) {
+	t.Parallel()
+	d := example(t, "claims/02-pharmacy-approved.json").Claim
+	days := nphiesclient.MustNumber("7")
+	d.Supporting = append(d.Supporting, nphiesclient.Info{Category: "days-supply", Value: &days})
+	d.Items[0].DaysSupply, d.Items[0].Information = 0, []int{1, 2, 3, 4, 5, 6}
+	r, err := nphiesclient.BuildClaim(d, buildOptions())
+	require.NoError(t, err)
+	require.Empty(t, independentCheck(r.Body))
+	require.Contains(t, string(r.Body), `"informationSequence":[1,2,3,4,5,6]`)
+	require.Contains(t, string(r.Body), `"informationSequence":[1,2,3,4,5,7]`)
+}
+
 func TestPollOptions(t *testing.T) {
 	t.Parallel()
 	_, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{})

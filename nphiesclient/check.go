@@ -364,7 +364,7 @@ func (p *preflight) sums(r *node, at string, kind claimKind) {
 		p.need(codeOf(it.get("productOrService")) != "", ruleCardinality, iat+".productOrService", "is missing")
 		sum = sum.Add(p.item(it, iat))
 	}
-	total, ok := r.get("total").amount("value")
+	total, ok := r.get("total").amount()
 	p.need(ok, "IC-00062", at+".total", "is missing")
 	p.need(!ok || total.Equal(sum), "BV-00059", at+".total", "differs from the sum of the items' net")
 }
@@ -374,8 +374,8 @@ func (p *preflight) item(it *node, at string) Amount {
 	for _, name := range []string{"unitPrice", "net"} {
 		p.need(it.get(name).str("currency") == currency, "BV-00096", at+"."+name+".currency", "must be SAR")
 	}
-	net, okNet := it.get("net").amount("value")
-	unit, okUnit := it.get("unitPrice").amount("value")
+	net, okNet := it.get("net").amount()
+	unit, okUnit := it.get("unitPrice").amount()
 	quantity, err := ParseNumber(it.get("quantity").str("value"))
 	if !okNet || !okUnit || err != nil {
 		p.add(ruleCardinality, at, "quantity, unitPrice and net must be numbers")
@@ -386,7 +386,7 @@ func (p *preflight) item(it *node, at string) Amount {
 		factor = f
 	}
 	taxExt, _ := it.extension("tax")
-	tax, _ := taxExt.get("valueMoney").amount("value")
+	tax, _ := taxExt.get("valueMoney").amount()
 	p.need(unit.twoPlaces(), "GE-00028", at+".unitPrice", "has more than two decimals")
 	p.need(net.twoPlaces(), "GE-00028", at+".net", "has more than two decimals")
 	p.need(tax.twoPlaces(), "GE-00028", at+".extension", "tax has more than two decimals")
@@ -400,7 +400,7 @@ func (p *preflight) item(it *node, at string) Amount {
 	var sumNet, sumUnit Amount
 	for i, d := range nested {
 		sumNet = sumNet.Add(p.item(d, fmt.Sprintf("%s.%s[%d]", at, name, i)))
-		u, _ := d.get("unitPrice").amount("value")
+		u, _ := d.get("unitPrice").amount()
 		sumUnit = sumUnit.Add(u)
 	}
 	if isPackage {

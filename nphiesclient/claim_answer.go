@@ -21,8 +21,6 @@ const (
 
 // categories are the official spellings of adjudication categories, by lower case. copay is coPay in the official list and
 // copay in all messages seen.
-//
-//nolint:gochecknoglobals // a constant table
 var categories = map[string]string{
 	"submitted": "submitted", "eligible": "eligible", "copay": "copay", "deductible": "deductible",
 	"unallocdeduct": "unallocDeduct", "eligpercent": "eligpercent", "benefit": "benefit", "tax": "tax",
@@ -69,7 +67,7 @@ func parseClaim(r *node) *ClaimAnswer {
 	sort.SliceStable(a.Items, func(i, j int) bool { return a.Items[i].Sequence < a.Items[j].Sequence })
 	for _, t := range r.list("total") {
 		name := category(t.get("category"))
-		v, ok := t.get("amount").amount("value")
+		v, ok := t.get("amount").amount()
 		if name == "" || !ok {
 			continue
 		}
@@ -98,7 +96,7 @@ func (a *ClaimAnswer) item(x *node, sequence string) ItemAnswer {
 	}
 	for _, adj := range x.list("adjudication") {
 		name := category(adj.get("category"))
-		if v, ok := adj.get("amount").amount("value"); ok && name != "" {
+		if v, ok := adj.get("amount").amount(); ok && name != "" {
 			if _, twice := it.Amounts[name]; !twice {
 				it.Amounts[name] = v
 			}

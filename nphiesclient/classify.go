@@ -10,13 +10,13 @@ import (
 type Retry string
 
 const (
-	// RetrySame: send the identical bytes again, with back-off.
+	// RetrySame means: send the identical bytes again, with back-off.
 	RetrySame Retry = "same"
-	// RetryWait: it is already there; leave it pending and poll or check its status. Never mint a new claim number.
+	// RetryWait means: it is already there; leave it pending and poll or check its status. Never mint a new claim number.
 	RetryWait Retry = "wait"
-	// RetryFix: no automatic retry, the data must change.
+	// RetryFix means: no automatic retry, the data must change.
 	RetryFix Retry = "fix"
-	// RetryOps: stop the queue of this licence and alert, a person must act.
+	// RetryOps means: stop the queue of this licence and alert, a person must act.
 	RetryOps Retry = "ops"
 )
 
@@ -67,8 +67,6 @@ func classOf(code string) ErrorClass {
 }
 
 // errorClasses lists the codes that differ from the default, api and fix.
-//
-//nolint:gochecknoglobals // a constant table
 var errorClasses = func() map[string]ErrorClass {
 	m := map[string]ErrorClass{
 		"GE-00012": {Kind: fault.Network, Retry: RetrySame, Long: true}, // payer unreachable or offline

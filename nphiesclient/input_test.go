@@ -63,10 +63,10 @@ func TestSplitStopsWhenAsked(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"{}\n{}\n{}\n", "[{},{},{}]", "{\n}\n{\n}\n", "x\ny\n", "[{]"} {
 		n := 0
-		for range nphiesclient.SplitInputs(strings.NewReader(text), "f") {
+		nphiesclient.SplitInputs(strings.NewReader(text), "f")(func(nphiesclient.RawInput, error) bool {
 			n++
-			break
-		}
+			return false
+		})
 		require.Equal(t, 1, n, text)
 	}
 }

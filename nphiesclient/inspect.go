@@ -129,7 +129,7 @@ func (in *Inspection) request(m *message) {
 	switch kindOf(focal) {
 	case "Claim":
 		in.about(firstIdentifier(focal))
-		if v, ok := focal.get("total").amount("value"); ok {
+		if v, ok := focal.get("total").amount(); ok {
 			in.total("claimed", v)
 		}
 	case "CoverageEligibilityRequest":

@@ -50,8 +50,6 @@ const (
 
 // Riyadh is the zone of every date and time in NPHIES: +03:00, no daylight saving. It is fixed, so that no time zone
 // database is needed.
-//
-//nolint:gochecknoglobals // a constant in all but syntax
 var Riyadh = time.FixedZone("+03", 3*60*60)
 
 // instant is a FHIR instant or dateTime in Riyadh time. Milliseconds are written only when asked for: Bundle.timestamp
@@ -60,7 +58,6 @@ func instant(t time.Time) string   { return t.In(Riyadh).Format("2006-01-02T15:0
 func timestamp(t time.Time) string { return t.In(Riyadh).Format("2006-01-02T15:04:05.000-07:00") }
 func day(t time.Time) string       { return t.In(Riyadh).Format(time.DateOnly) }
 
-func profile(name string) string   { return profileBase + name + version }
 func extension(name string) string { return profileBase + "extension-" + name }
 
 // codeSystem returns the address of a code system: a name without a colon is one of NPHIES' own.
@@ -84,7 +81,6 @@ type claimKind struct {
 	complaint string   // rule that makes chief-complaint mandatory, "" if none does
 }
 
-//nolint:gochecknoglobals // a constant table
 var claimKinds = map[string]claimKind{
 	"professional": {
 		subTypes: []string{"op", "emr"}, profile: "professional-claim", careTeam: true, encounter: true,
@@ -103,8 +99,6 @@ var claimKinds = map[string]claimKind{
 }
 
 // subTypeRules names the rule that fixes the subtype of a claim type.
-//
-//nolint:gochecknoglobals // a constant table
 var subTypeRules = map[string]string{
 	"institutional": "BV-00364", "professional": "BV-00365", "oral": "BV-00366", "vision": "BV-00367", "pharmacy": "BV-00368",
 }
@@ -126,7 +120,6 @@ type infoKind struct {
 	system string // of code
 }
 
-//nolint:gochecknoglobals // a constant table
 var infoKinds = map[string]infoKind{
 	"treatment-plan":             {shape: infoText},
 	"patient-history":            {shape: infoText},
@@ -160,8 +153,6 @@ var infoKinds = map[string]infoKind{
 }
 
 // requiredInfo is what every claim must tell, with the rule that asks for it.
-//
-//nolint:gochecknoglobals // a constant table
 var requiredInfo = [][2]string{
 	{"treatment-plan", "BV-00803"},
 	{"patient-history", "BV-00804"},
@@ -172,8 +163,6 @@ var requiredInfo = [][2]string{
 
 // requiredVitals is asked for in institutional and professional claims. Systolic and diastolic pressure have rules of their
 // own (BV-00763 and 764, BV-00772 and 773); our sources give the others only as parts of the same range.
-//
-//nolint:gochecknoglobals // a constant table
 var requiredVitals = []string{
 	"vital-sign-systolic", "vital-sign-diastolic", "pulse", "respiratory-rate", "temperature",
 	"vital-sign-height", "vital-sign-weight", "oxygen-saturation",
@@ -190,7 +179,6 @@ type patientID struct {
 
 const v2Identifiers = hl7Base + "v2-0203"
 
-//nolint:gochecknoglobals // a constant table
 var patientIDs = map[string]patientID{
 	"national_id":      {system: "http://nphies.sa/identifier/nationalid", code: "NI", codeFrom: v2Identifiers, first: '1', rule: "BV-00797"},
 	"iqama":            {system: "http://nphies.sa/identifier/iqama", code: "PRC", codeFrom: v2Identifiers, first: '2', rule: "BV-00798"},

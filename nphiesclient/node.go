@@ -86,9 +86,9 @@ func (n node) boolean(name string) (value, ok bool) {
 	}
 }
 
-// amount reads a number or a quoted number.
-func (n node) amount(name string) (Amount, bool) {
-	s := n.str(name)
+// amount reads the value of Money: a number or a quoted number.
+func (n node) amount() (Amount, bool) {
+	s := n.str("value")
 	if s == "" {
 		return Amount{}, false
 	}

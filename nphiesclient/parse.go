@@ -304,10 +304,10 @@ func parsePayment(r *node) *PaymentAnswer {
 	a := &PaymentAnswer{
 		Identifier: firstIdentifier(r), Payment: identifierOf(r.get("paymentIdentifier")), Date: r.str("paymentDate"),
 	}
-	a.Amount, _ = r.get("paymentAmount").amount("value")
+	a.Amount, _ = r.get("paymentAmount").amount()
 	component := func(n *node, name string) Amount {
 		e, _ := n.extension(name)
-		v, _ := e.get("valueMoney").amount("value")
+		v, _ := e.get("valueMoney").amount()
 		return v
 	}
 	for _, d := range r.list("detail") {
@@ -316,7 +316,7 @@ func parsePayment(r *node) *PaymentAnswer {
 			Payment: component(d, "component-payment"), EarlyFee: component(d, "component-early-fee"),
 			NPHIESFee: component(d, "component-nphies-fee"),
 		}
-		x.Amount, _ = d.get("amount").amount("value")
+		x.Amount, _ = d.get("amount").amount()
 		a.Details = append(a.Details, x)
 	}
 	return a

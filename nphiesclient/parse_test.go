@@ -106,14 +106,14 @@ func TestParseClaimResponses(t *testing.T) {
 func TestParseEligibility(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {
-		eligible               bool
-		site, outcome, errors_ string
-		nphies                 bool
+		eligible            bool
+		site, outcome, errs string
+		nphies              bool
 	}{
 		"eligible":      {eligible: true, site: "eligible", outcome: "complete"},
 		"not-eligible":  {site: "not-active", outcome: "complete"},
-		"error":         {outcome: "error", errors_: "1658*1@"},
-		"payer-offline": {outcome: "error", errors_: "GE-00012*1@", nphies: true},
+		"error":         {outcome: "error", errs: "1658*1@"},
+		"payer-offline": {outcome: "error", errs: "GE-00012*1@", nphies: true},
 	} {
 		a := parse(t, message(t, "eligibility-response-"+name+".json"))
 		e := a.Eligibility
@@ -122,7 +122,7 @@ func TestParseEligibility(t *testing.T) {
 		require.Equal(t, want.eligible, e.Eligible, name)
 		require.Equal(t, want.site, e.SiteEligibility, name)
 		require.Equal(t, want.outcome, e.Outcome, name)
-		require.Equal(t, want.errors_, errorCodes(a.Errors), name)
+		require.Equal(t, want.errs, errorCodes(a.Errors), name)
 		require.Equal(t, want.nphies, a.NPHIESGenerated, name)
 	}
 	// An answer of 2021 has the flag alone.
@@ -248,6 +248,8 @@ func TestTolerance(t *testing.T) {
 			`"reference": "http://demo-payer.example/ClaimResponse/`, `"reference": "ClaimResponse/`, -1),
 		"reference in another case": change(t, "claim-response-partial.json",
 			`"reference": "http://demo-payer.example/ClaimResponse/`, `"reference": "http://demo-payer.example/Claimresponse/`, -1),
+		"relative and in another case": change(t, "claim-response-partial.json",
+			`"reference": "http://demo-payer.example/ClaimResponse/`, `"reference": "claimresponse/`, -1),
 		"no focus":              change(t, "claim-response-partial.json", `"focus"`, `"focal"`, 1),
 		"no response part":      change(t, "claim-response-partial.json", `"response": {`, `"answer": {`, 1),
 		"dangling patient":      change(t, "claim-response-partial.json", `"fullUrl": "http://alwaha-demo.example/Patient/`, `"fullUrl": "http://elsewhere.example/Person/x`, 1),
@@ -269,6 +271,23 @@ func TestTolerance(t *testing.T) {
 		"outcome":"error","error":[{"extension":[{"url":"http://nphies.sa/fhir/ksa/nphies-fs/StructureDefinition/extension-error-expression",
 		"valueString":"Bundle.entry[1]"}],"itemSequence":2,"code":{"coding":[{"code":"BV-00001"}]}}]}}]}`)
 	require.Equal(t, []nphiesclient.CodedError{{Code: "BV-00001", Expression: "Bundle.entry[1]", Item: 2, Count: 1}}, parse(t, moved).Errors)
+}
+
+// TestFocusDecides: with two answers in a Bundle the header's focus names the one that counts, however it is spelled.
+func TestFocusDecides(t *testing.T) {
+	t.Parallel()
+	for _, focus := range []string{
+		"http://p.example/ClaimResponse/b", "HTTP://P.example/Claimresponse/B", "ClaimResponse/b", "claimresponse/B",
+		"http://other.example/fhir/ClaimResponse/b",
+	} {
+		raw := fmt.Sprintf(`{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","focus":[{"reference":%q}],
+			"response":{"code":"ok"},"eventCoding":{"code":"claim-response"}}},
+			{"fullUrl":"http://p.example/ClaimResponse/a","resource":{"resourceType":"ClaimResponse","id":"a","outcome":"queued"}},
+			{"fullUrl":"http://p.example/ClaimResponse/b","resource":{"resourceType":"ClaimResponse","id":"b","outcome":"error"}}]}`, focus)
+		require.Equal(t, "error", parse(t, []byte(raw)).Claim.Outcome, focus)
+		raw = strings.Replace(raw, `"id":"b",`, "", 1) // then the fullUrl alone tells
+		require.Equal(t, "error", parse(t, []byte(raw)).Claim.Outcome, focus)
+	}
 }
 
 func TestPaymentIdentifierAsList(t *testing.T) {

@@ -103,7 +103,7 @@ func ReadRequest(raw []byte) (*Request, error) {
 	if focal.str("resourceType") == "Claim" {
 		r.ClaimType, r.ClaimSubType = codeOf(focal.get("type")), codeOf(focal.get("subType"))
 		r.Items = len(focal.list("item"))
-		r.Total, _ = focal.get("total").amount("value")
+		r.Total, _ = focal.get("total").amount()
 		if use := focal.str("use"); r.Event == EventClaimRequest && use != "claim" {
 			f.add("BV-00165", msg.path(focal)+".use", "claim-request carries claims, use must be claim")
 		}

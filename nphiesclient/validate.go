@@ -27,12 +27,10 @@ func (c *check) need(value, rule, path string) bool {
 }
 
 // oneOf reports a value outside a closed list; rule document means that our format fixes the list.
-func (c *check) oneOf(value, rule, path string, allowed ...string) bool {
-	if slices.Contains(allowed, value) {
-		return true
+func (c *check) oneOf(value, rule, path string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		c.add(rule, path, "must be one of %s", strings.Join(allowed, ", "))
 	}
-	c.add(rule, path, "must be one of %s", strings.Join(allowed, ", "))
-	return false
 }
 
 // length reports text longer than the guide allows. Where it gives two lengths, half is text with other than Latin letters.
@@ -117,13 +115,13 @@ func (c *check) period(p *Period, rule, path string, both bool) {
 }
 
 // address is an absolute http(s) or urn address.
-func (c *check) address(value, path string, limit int) {
+func (c *check) address(value, path string) {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Scheme == "" || (u.Host == "" && u.Opaque == "") || strings.ContainsFunc(value, unicode.IsSpace):
 		c.add(ruleDocument, path, "must be an address like http://hospital.example")
 	default:
-		c.length(value, path, limit, 0)
+		c.length(value, path, 255, 0)
 	}
 }
 
@@ -197,7 +195,7 @@ func (c *check) coverage(v *Coverage) {
 	}
 	c.identifier(v.MemberID, ruleCardinality, "coverage.member_id")
 	if v.MemberSystem != "" {
-		c.address(v.MemberSystem, "coverage.member_system", 255)
+		c.address(v.MemberSystem, "coverage.member_system")
 	}
 	if c.need(v.Type, "IB-00109", "coverage.type") {
 		c.oneOf(v.Type, "IB-00109", "coverage.type", "EHCPOL", "PUBLICPOL")
@@ -247,7 +245,7 @@ func (c *check) claim(d *ClaimDocument) claimKind {
 	}
 	c.identifier(d.ClaimNumber, "BV-00457", "claim_number")
 	if d.ClaimSystem != "" {
-		c.address(d.ClaimSystem, "claim_system", 255)
+		c.address(d.ClaimSystem, "claim_system")
 	}
 	created := c.created(d.Created, "BV-00064")
 	c.priority(d.Priority)
@@ -542,7 +540,7 @@ func (c *check) references(d *ClaimDocument) {
 	case e.Response != "":
 		c.identifier(e.Response, "BV-00379", "eligibility.response")
 		if e.ResponseSystem != "" {
-			c.address(e.ResponseSystem, "eligibility.response_system", 255)
+			c.address(e.ResponseSystem, "eligibility.response_system")
 		}
 	default:
 		c.length(e.OfflineReference, "eligibility.offline_reference", 250, 125)
@@ -565,7 +563,7 @@ func (c *check) references(d *ClaimDocument) {
 		default:
 			c.identifier(a.Response, "BV-00449", "authorization.response")
 			if a.ResponseSystem != "" {
-				c.address(a.ResponseSystem, "authorization.response_system", 255)
+				c.address(a.ResponseSystem, "authorization.response_system")
 			}
 		}
 	}

@@ -27,8 +27,6 @@ type Options struct {
 }
 
 // kinds is the usual mix.
-//
-//nolint:gochecknoglobals // a constant table
 var kinds = []string{
 	"professional", "professional", "professional", "professional", "professional",
 	"pharmacy", "pharmacy", "pharmacy", "oral", "vision", "institutional",
@@ -239,8 +237,11 @@ func (g *generator) diagnoses() {
 	}[g.doc.Type]
 	if principal == nil {
 		principal = [][2]string{
-			{"R51", "Headache"}, {"J06.9", "Acute upper respiratory infection"}, {"M54.5", "Low back pain"},
-			{"E11.9", "Type 2 diabetes mellitus without complication"}, {"K21.9", "Gastro-oesophageal reflux disease"},
+			{"R51", "Headache"},
+			{"J06.9", "Acute upper respiratory infection"},
+			{"M54.5", "Low back pain"},
+			{"E11.9", "Type 2 diabetes mellitus without complication"},
+			{"K21.9", "Gastro-oesophageal reflux disease"},
 		}
 	}
 	d := pick(g, principal...)

@@ -48,7 +48,8 @@ func TestSameSeedSameClaim(t *testing.T) {
 		require.NoError(t, err)
 		return string(b)
 	}
-	require.Equal(t, text(7, 11), text(7, 11))
+	first := text(7, 11)
+	require.JSONEq(t, first, text(7, 11))
 	require.NotEqual(t, text(7, 11), text(7, 12))
 	require.NotEqual(t, text(7, 11), text(8, 11))
 }
