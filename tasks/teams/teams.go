@@ -1,0 +1,184 @@
+// Package teams does the job "teams:notify": it drains one channel. The channel's waiting rows of teams_notifications are posted
+// to its webhook, the most urgent first, as far as the shared limit grants; then the task wishes for itself again at the moment
+// the limit or a row's next attempt names. It knows no claims, and no failure here reaches one.
+package teams
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// Store is the record of notifications.
+type Store interface {
+	// TryLock takes a lock that all processes share, without waiting.
+	TryLock(ctx context.Context, name string) (unlock func(), ok bool, err error)
+	// DueNotifications returns at most limit live, unsent rows whose next attempt is due: priority first, then age.
+	DueNotifications(ctx context.Context, channel string, limit int) ([]store.Notification, error)
+	// AssignDigest marks rows as members of a digest before it is posted, so that a repetition is the same digest.
+	AssignDigest(ctx context.Context, digestID string, ids []uuid.UUID) error
+	// DigestNotifications returns the live, unsent members of a digest, due or not: priority first, then age, then id.
+	DigestNotifications(ctx context.Context, digestID string) ([]store.Notification, error)
+	// MarkSent marks rows as accepted, all or none.
+	MarkSent(ctx context.Context, sent ...store.Sent) error
+	// MarkFailed counts a failed post of a row.
+	MarkFailed(ctx context.Context, f store.SendFailed) error
+	// NextDue returns the earliest next attempt of a live, unsent row of the channel; ok is false when there is none.
+	NextDue(ctx context.Context, channel string) (at time.Time, ok bool, err error)
+}
+
+// Directory knows the channels' webhooks.
+type Directory interface {
+	URL(channel string) (notify.WebhookURL, bool)
+}
+
+// Poster posts one message.
+type Poster interface {
+	Post(ctx context.Context, p notify.Post) notify.Result
+}
+
+// Limiter is the limit per webhook that all workers share.
+type Limiter interface {
+	Allow(ctx context.Context, key string, n int) (granted int, retryIn time.Duration, err error)
+	Pause(ctx context.Context, key string, d time.Duration) error
+}
+
+// Scheduler wishes for a channel to be drained at a time.
+type Scheduler interface {
+	NotifyAt(ctx context.Context, channel string, at time.Time) error
+}
+
+// Options are the handler's settings. Zero values take the defaults named here, where one is named.
+type Options struct {
+	// MaxRetries is how many posts of a row may fail before it is dead. 1 or less: the first failure is the last.
+	MaxRetries int
+	// RetryBase is the delay after the first failure (2 s); it grows by RetryFactor (2) up to MaxRetryDelay (60 s).
+	RetryBase     time.Duration
+	RetryFactor   float64
+	MaxRetryDelay time.Duration
+	// Concurrency is how many posts of one channel may be under way (4).
+	Concurrency int
+	// DigestAbove: more waiting INFO to MEDIUM rows than this are sent as one digest. 0 switches digests off.
+	DigestAbove int
+	// DigestMax is how many rows one digest may stand for (500).
+	DigestMax int
+	// Budget is how long one task goes on (60 s). With the longest post it must stay below the task's timeout.
+	Budget time.Duration
+	// Environment and Links are for digest cards.
+	Environment string
+	Links       cards.Links
+	// Now is the clock: time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.RetryBase <= 0 {
+		o.RetryBase = 2 * time.Second
+	}
+	if o.RetryFactor < 1 {
+		o.RetryFactor = 2
+	}
+	if o.MaxRetryDelay <= 0 {
+		o.MaxRetryDelay = time.Minute
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = 4
+	}
+	if o.DigestMax <= 0 {
+		o.DigestMax = 500
+	}
+	if o.Budget <= 0 {
+		o.Budget = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Handler drains channels. It is safe for concurrent use.
+type Handler struct {
+	store     Store
+	directory Directory
+	poster    Poster
+	limit     Limiter
+	schedule  Scheduler
+	metrics   *Metrics
+	log       *slog.Logger
+	opt       Options
+
+	mu      sync.Mutex
+	streaks map[string]int // failures of a webhook without a success between them, as this process saw them
+}
+
+// New returns a Handler.
+func New(s Store, d Directory, p Poster, l Limiter, q Scheduler, m *Metrics, log *slog.Logger, o Options) *Handler {
+	return &Handler{
+		store: s, directory: d, poster: p, limit: l, schedule: q, metrics: m, log: log, opt: o.withDefaults(), streaks: map[string]int{},
+	}
+}
+
+// Register makes h the handler of "teams:notify".
+func (h *Handler) Register(r *tasks.Router) { r.Handle(tasks.TypeNotify, h.Notify) }
+
+// Notify handles one task.
+//
+// Errors: a permanent fault of Kind Invalid for a payload without a channel; Kind Unavailable when PostgreSQL or Redis is away,
+// which asynq retries. What Teams says is never the task's error: it stands in the rows.
+func (h *Handler) Notify(ctx context.Context, t *asynq.Task) error {
+	p, err := tasks.Decode[tasks.NotifyPayload](t)
+	if err != nil {
+		return err
+	}
+	return h.Drain(ctx, p.Channel)
+}
+
+// Drain posts what is due in a channel. One drain per channel goes on at a time; a second one ends at once, for the first looks
+// again after it has let go of the lock.
+func (h *Handler) Drain(ctx context.Context, channel string) error {
+	deadline := h.opt.Now().Add(h.opt.Budget)
+	for {
+		round, err := h.locked(ctx, channel, deadline)
+		if err != nil || round == nil {
+			return err
+		}
+		// Written while the lock was held by us, a row's own task found it taken and ended: it is ours to see.
+		due, ok, err := h.store.NextDue(ctx, channel)
+		if err != nil || !ok {
+			return err
+		}
+		now := h.opt.Now()
+		if due.Before(round.next) {
+			due = round.next // the limit's word counts for all rows
+		}
+		if !due.After(now) && round.launched == 0 {
+			due = now.Add(time.Second) // due by one clock and not by another, or written just now: no spinning
+		}
+		if due.After(now) || !now.Before(deadline) {
+			return h.schedule.NotifyAt(ctx, channel, due)
+		}
+	}
+}
+
+// locked drains under the channel's lock. It returns nil when another drain holds it.
+func (h *Handler) locked(ctx context.Context, channel string, deadline time.Time) (*drain, error) {
+	unlock, ok, err := h.store.TryLock(ctx, "teams/"+channel)
+	if err != nil || !ok {
+		return nil, err
+	}
+	defer unlock()
+	d := newDrain(h, channel, deadline)
+	if err := d.run(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
