@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Answer is any message NPHIES or a payer sends, taken apart. Exactly one of the typed parts is set for an event we know;
-// none for others, which are to be kept and shown, never dropped.
+// Answer is any message NPHIES or a payer sends, taken apart. One of the typed parts is set for an event we know; none for
+// others, which are to be kept and shown, never dropped.
 type Answer struct {
 	// Event is the message event ("claim-response"), lower case; "" for a bare OperationOutcome.
 	Event string
@@ -33,6 +33,8 @@ type Answer struct {
 	Task          *TaskAnswer
 	Communication *CommunicationAnswer
 	Payment       *PaymentAnswer
+	// Batch are the messages inside a message that is no poll-response: a batch-request or batch-response.
+	Batch []Nested
 
 	// Errors are all errors of the message, each (code, expression) once.
 	Errors []CodedError
@@ -141,13 +143,13 @@ type PollAnswer struct {
 	Errors []CodedError
 }
 
-// Nested is one message inside a poll-response.
+// Nested is one message inside another.
 type Nested struct {
 	// Position counts from 0.
 	Position int
 	// ID is the id of the nested Bundle, "" if unknown.
 	ID string
-	// Raw are its exact bytes; nil if the poll-response names a message it does not contain.
+	// Raw are its exact bytes; nil if a poll-response names a message it does not contain.
 	Raw json.RawMessage
 	// Answer is the message, nil if Err says why it could not be read.
 	Answer *Answer

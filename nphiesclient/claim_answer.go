@@ -38,7 +38,6 @@ func category(n *node) string {
 
 func parseClaim(r *node) *ClaimAnswer {
 	a := &ClaimAnswer{
-		Request:      requestIdentifier(r),
 		Response:     firstIdentifier(r),
 		Use:          strings.ToLower(r.str("use")),
 		Outcome:      strings.ToLower(r.str("outcome")),

@@ -39,7 +39,7 @@ type Inspection struct {
 	Totals map[string]string `json:"totals,omitempty"`
 	// Errors are each given once, with their number.
 	Errors []CodedError `json:"errors,omitempty"`
-	// Nested are the messages of a poll answer. One that cannot be read has only Unreadable.
+	// Nested are the messages of a poll answer or a batch. One that cannot be read has only Unreadable.
 	Nested []*Inspection `json:"nested,omitempty"`
 	// Unreadable says why a nested message cannot be read.
 	Unreadable string `json:"unreadable,omitempty"`
@@ -72,6 +72,7 @@ func inspectAnswer(a *Answer) *Inspection {
 	if !a.OperationOutcome {
 		in.NPHIESGenerated = &a.NPHIESGenerated
 	}
+	in.nested(a.Batch)
 	switch {
 	case a.Claim != nil:
 		c := a.Claim
@@ -87,17 +88,7 @@ func inspectAnswer(a *Answer) *Inspection {
 	case a.Poll != nil:
 		in.about(a.Poll.Task)
 		in.Outcome = a.Poll.Status
-		for _, n := range a.Poll.Nested {
-			if n.Err != nil {
-				in.Nested = append(in.Nested, &Inspection{BundleID: n.ID, Unreadable: safeText(n.Err)})
-				continue
-			}
-			nested := inspectAnswer(n.Answer)
-			if m, err := readMessage(n.Raw); err == nil && m.header != nil && !m.header.has("response") {
-				nested.request(m)
-			}
-			in.Nested = append(in.Nested, nested)
-		}
+		in.nested(a.Poll.Nested)
 	case a.Task != nil:
 		in.Outcome, in.TaskResult, in.TaskReason = a.Task.Status, a.Task.Result, a.Task.StatusReason
 		in.about(a.Task.Focus)
@@ -108,6 +99,20 @@ func inspectAnswer(a *Answer) *Inspection {
 		in.total("paid", a.Payment.Amount)
 	}
 	return in
+}
+
+func (in *Inspection) nested(messages []Nested) {
+	for _, n := range messages {
+		if n.Err != nil {
+			in.Nested = append(in.Nested, &Inspection{BundleID: n.ID, Unreadable: safeText(n.Err)})
+			continue
+		}
+		nested := inspectAnswer(n.Answer)
+		if m, err := readMessage(n.Raw); err == nil && m.header != nil && !m.header.has("response") {
+			nested.request(m)
+		}
+		in.Nested = append(in.Nested, nested)
+	}
 }
 
 func (in *Inspection) about(id Identifier) {

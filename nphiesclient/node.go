@@ -177,7 +177,8 @@ func parseTime(s string) time.Time {
 type entry struct {
 	fullURL  string
 	raw      json.RawMessage // of the resource
-	resource *node
+	resource *node           // of nothing for a nested Bundle
+	bundle   bool
 	position int
 }
 
@@ -233,7 +234,7 @@ func readMessage(raw []byte) (*message, error) {
 		_ = json.Unmarshal(re, &parts)
 		e := entry{raw: parts["resource"], resource: &node{}, position: i}
 		_ = json.Unmarshal(parts["fullUrl"], &e.fullURL)
-		if len(e.raw) > 0 && !isBundle(e.raw) {
+		if e.bundle = isBundle(e.raw); len(e.raw) > 0 && !e.bundle {
 			e.resource = must(parseJSON(e.raw))
 		}
 		m.entries = append(m.entries, e)
@@ -261,6 +262,9 @@ func must(n *node, err error) *node {
 }
 
 func isBundle(raw json.RawMessage) bool {
+	if !bytes.Contains(raw, []byte("Bundle")) {
+		return false
+	}
 	var r struct {
 		ResourceType string `json:"resourceType"`
 	}

@@ -46,9 +46,11 @@ func parse(raw []byte, depth int) (*Answer, error) {
 		errs.addAll(a.Poll.Errors)
 	case kind == "ClaimResponse":
 		a.Claim = parseClaim(focal)
+		a.Claim.Request = m.identify(focal.get("request"))
 		errs.addAll(a.Claim.Errors)
 	case kind == "CoverageEligibilityResponse":
 		a.Eligibility = parseEligibility(focal)
+		a.Eligibility.Request = m.identify(focal.get("request"))
 		errs.addAll(a.Eligibility.Errors)
 	case kind == "Task":
 		a.Task = parseTask(focal)
@@ -58,6 +60,11 @@ func parse(raw []byte, depth int) (*Answer, error) {
 	case kind == "PaymentReconciliation":
 		a.Payment = parsePayment(focal)
 	}
+	if a.Poll == nil {
+		c := nestedCollector{depth: depth, taken: map[int]bool{}}
+		c.rest(m)
+		a.Batch = c.list
+	}
 	for _, e := range m.entries {
 		if e.resource.str("resourceType") == "OperationOutcome" {
 			errs.addAll(outcomeErrors(e.resource))
@@ -65,6 +72,17 @@ func parse(raw []byte, depth int) (*Answer, error) {
 	}
 	a.Errors = errs.list
 	return a, nil
+}
+
+// identify is the identifier a reference carries, or that of the resource it points at.
+func (m *message) identify(ref *node) Identifier {
+	if id := identifierOf(ref.get("identifier")); id.Value != "" {
+		return id
+	}
+	if e := m.find(ref.str("reference")); e != nil {
+		return firstIdentifier(e.resource)
+	}
+	return Identifier{}
 }
 
 func kindOf(n *node) string {
@@ -82,8 +100,8 @@ func (a *Answer) envelope(m *message) {
 		a.RequestHeaderID = h.get("response").get("identifier").str("value")
 	}
 	a.ResponseCode = strings.ToLower(h.get("response").str("code"))
-	a.Sender = identifierOf(h.get("sender").get("identifier"))
-	a.Receiver = identifierOf(h.first("destination").get("receiver").get("identifier"))
+	a.Sender = m.identify(h.get("sender"))
+	a.Receiver = m.identify(h.first("destination").get("receiver"))
 	a.NPHIESGenerated = strings.EqualFold(strings.TrimRight(a.Sender.System, "/"), systemNPHIES)
 	tags := h.get("meta").list("tag")
 	if f := m.focal(); f != nil {
@@ -229,7 +247,6 @@ func extensionCode(n *node, name string) string {
 
 func parseEligibility(r *node) *EligibilityAnswer {
 	a := &EligibilityAnswer{
-		Request:         requestIdentifier(r),
 		Response:        firstIdentifier(r),
 		Outcome:         strings.ToLower(r.str("outcome")),
 		SiteEligibility: extensionCode(r, "siteEligibility"),
@@ -329,23 +346,7 @@ func parsePoll(m *message, depth int) *PollAnswer {
 		task = &node{}
 	}
 	a := &PollAnswer{Task: firstIdentifier(task), Status: strings.ToLower(task.str("status")), Errors: taskErrors(task)}
-	taken := map[int]bool{}
-	add := func(n Nested) {
-		n.Position = len(a.Nested)
-		if n.Raw != nil {
-			var b struct {
-				ID string `json:"id"`
-			}
-			_ = json.Unmarshal(n.Raw, &b) // an id of another type is no id
-			n.ID = b.ID
-			if depth >= maxNesting {
-				n.Err = &fault.Error{Op: "read message", Kind: fault.Network, Safe: "messages nested too deeply"}
-			} else {
-				n.Answer, n.Err = parse(n.Raw, depth+1)
-			}
-		}
-		a.Nested = append(a.Nested, n)
-	}
+	c := nestedCollector{depth: depth, taken: map[int]bool{}}
 	for _, o := range task.list("output") {
 		if !strings.EqualFold(codeOf(o.get("type")), "response") {
 			continue
@@ -360,20 +361,50 @@ func parsePoll(m *message, depth int) *PollAnswer {
 			n.Err = &fault.Error{
 				Op: "read message", Kind: fault.Network, Safe: "the poll answer names a message that it does not contain",
 			}
-		case taken[e.position]:
+		case c.taken[e.position]:
 			continue
 		default:
-			taken[e.position] = true
+			c.taken[e.position] = true
 			n.Raw = e.raw
 		}
-		add(n)
+		c.add(n)
 	}
-	for _, e := range m.entries {
-		if isBundle(e.raw) && !taken[e.position] {
-			add(Nested{Raw: e.raw})
+	c.rest(m)
+	a.Nested = c.list
+	return a
+}
+
+// nestedCollector reads messages inside a message.
+type nestedCollector struct {
+	depth int
+	taken map[int]bool // positions of entries
+	list  []Nested
+}
+
+func (c *nestedCollector) add(n Nested) {
+	n.Position = len(c.list)
+	if n.Raw != nil {
+		var b struct {
+			ID string `json:"id"`
+		}
+		_ = json.Unmarshal(n.Raw, &b) // an id of another type is no id
+		n.ID = b.ID
+		if c.depth >= maxNesting {
+			n.Err = &fault.Error{Op: "read message", Kind: fault.Network, Safe: "messages nested too deeply"}
+		} else {
+			n.Answer, n.Err = parse(n.Raw, c.depth+1)
 		}
 	}
-	return a
+	c.list = append(c.list, n)
+}
+
+// rest adds the Bundles that were not taken.
+func (c *nestedCollector) rest(m *message) {
+	for _, e := range m.entries {
+		if !c.taken[e.position] && e.bundle {
+			c.add(Nested{Raw: e.raw})
+		}
+	}
 }
 
 // findNested resolves a Task output: by fullUrl, or by the id of the nested Bundle.
@@ -386,7 +417,7 @@ func (m *message) findNested(ref string) *entry {
 		var b struct {
 			ID string `json:"id"`
 		}
-		if isBundle(m.entries[i].raw) && json.Unmarshal(m.entries[i].raw, &b) == nil && b.ID != "" && strings.EqualFold(b.ID, want) {
+		if m.entries[i].bundle && json.Unmarshal(m.entries[i].raw, &b) == nil && b.ID != "" && strings.EqualFold(b.ID, want) {
 			return &m.entries[i]
 		}
 	}

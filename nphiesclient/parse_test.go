@@ -290,6 +290,34 @@ func TestFocusDecides(t *testing.T) {
 	}
 }
 
+// TestBatch: the messages inside a batch are read and explained.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	raw := fmt.Sprintf(`{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","eventCoding":{"code":"batch-response"},
+		"focus":[{"reference":"x/Bundle/a"},{"reference":"x/Bundle/b"}],"response":{"code":"ok"}}},{"fullUrl":"x/Bundle/a","resource":%s},
+		{"fullUrl":"x/Bundle/b","resource":{"resourceType":"Bundle"}}]}`, message(t, "claim-response-error-validation.json"))
+	a := parse(t, []byte(raw))
+	require.Len(t, a.Batch, 2)
+	require.Equal(t, "error", a.Batch[0].Answer.Claim.State())
+	require.Error(t, a.Batch[1].Err)
+	in, err := nphiesclient.Inspect([]byte(raw))
+	require.NoError(t, err)
+	require.Equal(t, "CLM-DEMO-000201", in.Nested[0].Request.Value)
+	require.NotEmpty(t, in.Nested[1].Unreadable)
+}
+
+// TestIdentifiersByReference: parties and requests named by a reference to a resource of the Bundle.
+func TestIdentifiersByReference(t *testing.T) {
+	t.Parallel()
+	a := parse(t, []byte(`{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","sender":{"reference":"Organization/p"},
+		"eventCoding":{"code":"claim-response"},"response":{"code":"ok"}}},
+		{"resource":{"resourceType":"Organization","id":"p","identifier":[{"system":"http://nphies.sa/license/nphies","value":"NPHIES"}]}},
+		{"resource":{"resourceType":"Claim","id":"c","identifier":[{"system":"s","value":"C-1"}]}},
+		{"resource":{"resourceType":"ClaimResponse","id":"r","request":{"reference":"Claim/c"},"outcome":"queued"}}]}`))
+	require.True(t, a.NPHIESGenerated)
+	require.Equal(t, nphiesclient.Identifier{System: "s", Value: "C-1"}, a.Claim.Request)
+}
+
 func TestPaymentIdentifierAsList(t *testing.T) {
 	t.Parallel()
 	raw := []byte(`{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","eventCoding":{"code":"payment-reconciliation"}}},

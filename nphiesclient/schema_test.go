@@ -79,6 +79,30 @@ func TestDocumentsFitTheirSchema(t *testing.T) {
 	}
 }
 
+// TestExpectedOutcomes: examples/expected.json names each example once, and nothing else.
+func TestExpectedOutcomes(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../examples/expected.json")
+	require.NoError(t, err)
+	var expected map[string]string
+	require.NoError(t, json.Unmarshal(b, &expected))
+	readme, err := os.ReadFile("../examples/README.md")
+	require.NoError(t, err)
+	found := map[string]bool{}
+	for pos, data := range exampleValues(t) {
+		in, err := nphiesclient.ParseInput(data)
+		require.NoError(t, err, pos)
+		r, err := in.Request(buildOptions())
+		require.NoError(t, err, pos)
+		require.False(t, found[r.Identifier.Value], "%s: %s twice", pos, r.Identifier.Value)
+		found[r.Identifier.Value] = true
+		state := expected[r.Identifier.Value]
+		require.NotEmpty(t, state, pos)
+		require.Contains(t, string(readme), "`"+r.Identifier.Value+"` | "+state+" |")
+	}
+	require.Len(t, expected, len(found))
+}
+
 func TestSchemaRefusesWhatWeRefuse(t *testing.T) {
 	t.Parallel()
 	s := compileSchema(t, nphiesclient.ClaimSchema())
