@@ -15,6 +15,7 @@ COMMENT ON COLUMN teams_notifications.dead_at IS 'Set when the retries were used
 COMMENT ON COLUMN teams_notifications.digest_id IS 'The webhook-id of the digest card that carried this row.';
 ALTER TABLE teams_notifications ADD CONSTRAINT teams_notifications_event_key UNIQUE (event_key, channel);
 CREATE INDEX teams_notifications_due ON teams_notifications (channel, next_attempt_at) WHERE sent_at IS NULL AND dead_at IS NULL;
+CREATE INDEX teams_notifications_digest ON teams_notifications (digest_id) WHERE digest_id IS NOT NULL AND sent_at IS NULL;
 CREATE INDEX teams_notifications_claim ON teams_notifications (claim_id) WHERE claim_id IS NOT NULL;
 
 -- +goose Down

@@ -58,8 +58,9 @@ func (s *Server) Stop() {
 	})
 }
 
-// start runs cmd as a child that dies with this process, and waits until ready returns nil.
-func start(ctx context.Context, name, dir string, cmd *exec.Cmd, stop os.Signal, ready func(context.Context) error) (*Server, error) {
+// Start runs cmd in dir as a child that dies with this process, and waits until ready returns nil. stop is the signal that ends
+// it. What the child prints is kept in part, see Log.
+func Start(ctx context.Context, name, dir string, cmd *exec.Cmd, stop os.Signal, ready func(context.Context) error) (*Server, error) {
 	s := &Server{name: name, dir: dir, cmd: cmd, log: &tail{}, done: make(chan struct{}), stop: stop}
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = s.log, s.log
@@ -231,7 +232,7 @@ func RedisIn(ctx context.Context, dir string, args ...string) (*Server, error) {
 		"--maxmemory-policy", "noeviction", "--daemonize", "no",
 	}, args...)
 	cmd := exec.Command(bin, all...) //nolint:gosec,noctx // the binary was found by us; the child outlives ctx and is ended by Stop
-	return start(ctx, "redis-server", dir, cmd, os.Interrupt, func(ctx context.Context) error { return redisPing(ctx, sock) })
+	return Start(ctx, "redis-server", dir, cmd, os.Interrupt, func(ctx context.Context) error { return redisPing(ctx, sock) })
 }
 
 // RedisSocket is the path of the socket of a Redis in dir.
@@ -281,7 +282,7 @@ func PostgresIn(ctx context.Context, dir string, settings ...string) (*Server, e
 	}
 	cmd := exec.Command(bin, args...) //nolint:gosec,noctx // found by us; the child outlives ctx and is ended by Stop
 	asServerAccount(cmd)
-	return start(ctx, "postgres", dir, cmd, os.Interrupt, func(ctx context.Context) error {
+	return Start(ctx, "postgres", dir, cmd, os.Interrupt, func(ctx context.Context) error {
 		return exec.CommandContext(ctx, isReady, "-q", "-h", dir, "-p", "5432").Run() //nolint:gosec // found by us
 	})
 }

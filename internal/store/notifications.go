@@ -203,3 +203,14 @@ func (s *Store) ChannelCounts(ctx context.Context) ([]ChannelCount, error) {
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ChannelCount])
 	return out, wrap("count notifications", err)
 }
+
+// AssignDigest marks waiting rows as members of a digest before it is posted, so that a repetition is the same digest.
+func (s *Store) AssignDigest(ctx context.Context, digestID string, ids []uuid.UUID) error {
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET digest_id = $1 WHERE id = ANY ($2) AND sent_at IS NULL AND dead_at IS NULL AND digest_id IS NULL`, digestID, ids)
+	return wrap("assign digest", err)
+}
+
+// DigestNotifications returns the waiting members of a digest, due or not, the most urgent and then the oldest first.
+func (s *Store) DigestNotifications(ctx context.Context, digestID string) ([]Notification, error) {
+	return s.notifications(ctx, `WHERE digest_id = $1 AND sent_at IS NULL AND dead_at IS NULL ORDER BY `+byUrgency+`, created_at, id`, digestID)
+}

@@ -468,6 +468,12 @@ func TestNotifications(t *testing.T) {
 	require.Contains(t, string(due[0].Card), "AdaptiveCard")
 	require.NotEmpty(t, due[0].Summary)
 
+	require.NoError(t, s.AssignDigest(ctx, "msg_digest", []uuid.UUID{due[1].ID, due[2].ID}))
+	require.NoError(t, s.AssignDigest(ctx, "msg_other", []uuid.UUID{due[2].ID}))
+	members, err := s.DigestNotifications(ctx, "msg_digest")
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{due[1].ID, due[2].ID}, []uuid.UUID{members[0].ID, members[1].ID}, "a member stays in its digest")
+
 	now := clk.Now()
 	require.NoError(t, s.MarkSent(ctx, store.Sent{ID: due[0].ID, StatusCode: 202, At: now, WebhookURL: "https://h/…#1"}, store.Sent{ID: due[2].ID, StatusCode: 202, At: now, DigestID: "msg_digest"}))
 	code := 500

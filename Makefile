@@ -1,0 +1,66 @@
+# make help lists the targets.
+SHELL   := /bin/sh
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/claimlinc/nphiesq/internal/app.version=$(VERSION)
+LINT    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZ    ?= 5s
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## put the programs in bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/worker ./cmd/enqueue ./cmd/monitor ./cmd/nphiessim ./cmd/demo
+
+demo: build ## run everything on this machine; ARGS="--once --report out.json" ends by itself
+	@bin/demo $(ARGS)
+
+deps: ## install the servers and the browser that the tests drive (Debian as root), or name them
+	@scripts/deps.sh
+
+test: deps ## everything that proves it works, on real servers
+	go test -timeout 9m ./...
+
+check: deps generated lint vet test-race fuzz bench-once ## what CI runs
+
+generate: ## write the files that are made from code
+	go generate ./...
+
+generated: generate ## generate, and no difference
+	@git diff --exit-code -- .env.example docs || { echo "run make generate and commit the result" >&2; exit 1; }
+
+lint: ## golangci-lint
+	$(LINT) run
+
+vet:
+	go vet ./...
+
+test-race:
+	go test -race -shuffle=on -timeout 15m ./...
+
+fuzz: ## each fuzz target for FUZZ (5s)
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz' || true); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p || exit 1; \
+		done; \
+	done
+
+bench: ## benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+bench-once:
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+schema: ## after a new migration: its checksum and the schema for review
+	go test ./migrations -run 'TestUpDownUp|TestLanded' -update
+
+new-migration: ## make new-migration NAME=add_something
+	@test -n "$(NAME)" || { echo "NAME is missing: make new-migration NAME=add_something" >&2; exit 2; }
+	@f=migrations/$$(date -u +%Y%m%d%H%M%S)_$(NAME).sql; printf -- '-- +goose Up\n\n-- +goose Down\n' > $$f; echo $$f
+
+clean: ## remove what build made
+	rm -rf bin
+
+.PHONY: help build demo deps test check generate generated lint vet test-race fuzz bench bench-once schema new-migration clean
