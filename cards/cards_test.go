@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,35 +22,49 @@ func TestResolve(t *testing.T) {
 		{"rejected", Event{Type: ClaimRejectedEvent, Details: ClaimRejected{}}, High, []Stakeholder{NPHIESIntegration, PMO, Compliance}},
 		{"denied", Event{Type: EligibilityDeniedEvent, Details: EligibilityDenied{}}, Medium, []Stakeholder{NPHIESIntegration, Compliance}},
 		{
-			"poll over the network", Event{Type: APIErrorEvent, Details: APIError{Operation: OperationPoll, ErrorType: ErrorNetwork}},
-			Medium, []Stakeholder{NPHIESIntegration, SRE},
+			"poll over the network",
+			Event{Type: APIErrorEvent, Details: APIError{Operation: OperationPoll, ErrorType: ErrorNetwork}},
+			Medium,
+			[]Stakeholder{NPHIESIntegration, SRE},
 		},
 		{
-			"eligibility", Event{Type: APIErrorEvent, Details: APIError{Operation: OperationEligibility, ErrorType: ErrorNetwork}},
-			High, []Stakeholder{NPHIESIntegration, SRE},
+			"eligibility",
+			Event{Type: APIErrorEvent, Details: APIError{Operation: OperationEligibility, ErrorType: ErrorNetwork}},
+			High,
+			[]Stakeholder{NPHIESIntegration, SRE},
 		},
 		{
-			"certificate", Event{Type: APIErrorEvent, Details: APIError{Operation: OperationPoll, ErrorType: ErrorCertificate}},
-			High, []Stakeholder{NPHIESIntegration, SRE, SecurityEng},
+			"certificate",
+			Event{Type: APIErrorEvent, Details: APIError{Operation: OperationPoll, ErrorType: ErrorCertificate}},
+			High,
+			[]Stakeholder{NPHIESIntegration, SRE, SecurityEng},
 		},
 		{
-			"dead nphies task", Event{Type: TaskDLQEvent, Details: DeadLetter{TaskType: "nphies:submit"}},
-			High, []Stakeholder{RuntimeEng, SRE, NPHIESIntegration},
+			"dead nphies task",
+			Event{Type: TaskDLQEvent, Details: DeadLetter{TaskType: "nphies:submit"}},
+			High,
+			[]Stakeholder{RuntimeEng, SRE, NPHIESIntegration},
 		},
 		{"dead teams task", Event{Type: TaskDLQEvent, Details: DeadLetter{TaskType: "teams:notify"}}, High, []Stakeholder{RuntimeEng, SRE}},
 		{
-			"retry", Event{Type: TaskRetryEvent, Details: TaskFailure{TaskType: "nphies:poll"}},
-			Low, []Stakeholder{RuntimeEng, SRE, NPHIESIntegration},
+			"retry",
+			Event{Type: TaskRetryEvent, Details: TaskFailure{TaskType: "nphies:poll"}},
+			Low,
+			[]Stakeholder{RuntimeEng, SRE, NPHIESIntegration},
 		},
 		{"timeout", Event{Type: TaskTimeoutEvent, Details: TaskFailure{}}, Medium, []Stakeholder{RuntimeEng, SRE}},
 		{"override", Event{Type: TaskTimeoutEvent, Priority: Critical, Details: TaskFailure{}}, Critical, []Stakeholder{RuntimeEng, SRE}},
 		{
-			"certificate in a week", Event{Type: VaultCertificateEvent, Details: Certificate{DaysLeft: 7}},
-			High, []Stakeholder{SecurityEng, SRE, NPHIESIntegration},
+			"certificate in a week",
+			Event{Type: VaultCertificateEvent, Details: Certificate{DaysLeft: 7}},
+			High,
+			[]Stakeholder{SecurityEng, SRE, NPHIESIntegration},
 		},
 		{
-			"certificate tomorrow", Event{Type: VaultCertificateEvent, Details: Certificate{DaysLeft: 1}},
-			Critical, []Stakeholder{SecurityEng, SRE, NPHIESIntegration},
+			"certificate tomorrow",
+			Event{Type: VaultCertificateEvent, Details: Certificate{DaysLeft: 1}},
+			Critical,
+			[]Stakeholder{SecurityEng, SRE, NPHIESIntegration},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,10 +137,12 @@ func TestPartialApprovalShowsWhatWasCut(t *testing.T) {
 func TestEnvelope(t *testing.T) {
 	request, err := Envelope("a <b> & c", json.RawMessage(`{ "type": "AdaptiveCard", "body": [ {"type":"TextBlock","text":"<x> & y"} ] }`))
 	require.NoError(t, err)
-	require.Equal(t, `{"type":"message","summary":"a <b> & c","attachments":[{"contentType":"application/vnd.microsoft.card.adaptive",`+
-		`"contentUrl":null,"content":{"type":"AdaptiveCard","body":[{"type":"TextBlock","text":"<x> & y"}]}}]}`, string(request))
+	want := `{"type":"message","summary":"a <b> & c","attachments":[{"contentType":"application/vnd.microsoft.card.adaptive",` +
+		`"contentUrl":null,"content":{"type":"AdaptiveCard","body":[{"type":"TextBlock","text":"<x> & y"}]}}]}`
+	require.Empty(t, cmp.Diff(want, string(request)), "the very bytes")
 
 	for card, want := range map[string]error{
+		`{"type":"AdaptiveCard","actions":[{"type":"Action.Execute","url":"https://a.example"}]}`: ErrActionNotSupportedByTransport,
 		``:                 ErrCard,
 		`[]`:               ErrCard,
 		`{"type":"Other"}`: ErrCard,

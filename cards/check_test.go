@@ -55,42 +55,42 @@ func (s *shown) walk(v any) {
 	}
 }
 
-func read(t testing.TB, card []byte) (map[string]any, shown) {
-	t.Helper()
+func read(tb testing.TB, card []byte) (map[string]any, shown) {
+	tb.Helper()
 	var top map[string]any
-	require.NoError(t, json.Unmarshal(card, &top))
+	require.NoError(tb, json.Unmarshal(card, &top))
 	var s shown
 	s.walk(top)
 	return top, s
 }
 
 // checkCard asserts what holds for every card.
-func checkCard(t testing.TB, schema *jsonschema.Schema, card []byte) shown {
-	t.Helper()
-	require.True(t, utf8.Valid(card))
-	require.NotContains(t, string(card), `\u0000`, "jsonb refuses it")
-	top, s := read(t, card)
-	require.Equal(t, "1.4", top["version"])
-	require.NotEmpty(t, top["fallbackText"])
+func checkCard(tb testing.TB, schema *jsonschema.Schema, card []byte) shown {
+	tb.Helper()
+	require.True(tb, utf8.Valid(card))
+	require.NotContains(tb, string(card), `\u0000`, "jsonb refuses it")
+	top, s := read(tb, card)
+	require.Equal(tb, "1.4", top["version"])
+	require.NotEmpty(tb, top["fallbackText"])
 
 	request, err := Envelope("", card)
-	require.NoError(t, err)
-	require.LessOrEqual(t, len(request), SoftLimit)
+	require.NoError(tb, err)
+	require.LessOrEqual(tb, len(request), SoftLimit)
 
 	delete(top, "msteams") // the schema knows no host's own properties
 	stripped, err := json.Marshal(top)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(stripped))
-	require.NoError(t, err)
-	require.NoError(t, schema.Validate(doc))
+	require.NoError(tb, err)
+	require.NoError(tb, schema.Validate(doc))
 
-	require.LessOrEqual(t, len(s.actions), 5)
+	require.LessOrEqual(tb, len(s.actions), 5)
 	for i, a := range s.actions {
-		require.True(t, usable(a), a)
-		require.LessOrEqual(t, utf8.RuneCountInString(s.titles[i]), maxTitle)
+		require.True(tb, usable(a), a)
+		require.LessOrEqual(tb, utf8.RuneCountInString(s.titles[i]), maxTitle)
 	}
 	slices.Sort(s.ids)
-	require.Len(t, slices.Compact(slices.Clone(s.ids)), len(s.ids), "element ids repeat")
+	require.Len(tb, slices.Compact(slices.Clone(s.ids)), len(s.ids), "element ids repeat")
 	return s
 }
 

@@ -35,19 +35,19 @@ type goldenCase struct {
 }
 
 // goldenFiles returns the files' paths by the event in them.
-func goldenEvents(t testing.TB) map[string]Event {
-	t.Helper()
+func goldenEvents(tb testing.TB) map[string]Event {
+	tb.Helper()
 	paths, err := filepath.Glob("testdata/golden/*.json")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
+	require.NoError(tb, err)
+	require.NotEmpty(tb, paths)
 	events := map[string]Event{}
 	for _, p := range paths {
 		raw, err := os.ReadFile(p)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		var c goldenCase
-		require.NoError(t, json.Unmarshal(raw, &c), p)
+		require.NoError(tb, json.Unmarshal(raw, &c), p)
 		var e Event
-		require.NoError(t, json.Unmarshal(c.Event, &e), p)
+		require.NoError(tb, json.Unmarshal(c.Event, &e), p)
 		events[p] = e
 	}
 	return events
@@ -106,17 +106,17 @@ func TestEveryRowIsComplete(t *testing.T) {
 	}
 }
 
-func cardSchema(t testing.TB) *jsonschema.Schema {
-	t.Helper()
+func cardSchema(tb testing.TB) *jsonschema.Schema {
+	tb.Helper()
 	f, err := os.Open("testdata/adaptive-card-1.5.schema.json")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	defer f.Close()
 	doc, err := jsonschema.UnmarshalJSON(f)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft6)
-	require.NoError(t, c.AddResource("card.json", doc))
+	require.NoError(tb, c.AddResource("card.json", doc))
 	s, err := c.Compile("card.json")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return s
 }

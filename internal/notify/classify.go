@@ -15,6 +15,7 @@ import (
 // Class says what to do after a post. It is a closed set.
 type Class string
 
+// The five classes.
 const (
 	// Accepted: Teams took the message. It is not proof that people see it.
 	Accepted Class = "accepted"
@@ -130,7 +131,7 @@ func retryAfter(c Class, header http.Header, now time.Time) time.Duration {
 		return 0
 	}
 	if seconds, err := strconv.ParseUint(v, 10, 64); err == nil {
-		return min(max(time.Duration(min(seconds, 3600))*time.Second, minRetryAfter), maxRetryAfter) //nolint:gosec // at most 3600
+		return min(max(time.Duration(min(seconds, 3600))*time.Second, minRetryAfter), maxRetryAfter)
 	}
 	at, err := http.ParseTime(v)
 	if err != nil {

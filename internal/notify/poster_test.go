@@ -23,8 +23,8 @@ import (
 var noon = time.Unix(vectorTime, 0).UTC()
 
 // teams answers by path as Teams and its retired connectors do.
-func teams(t testing.TB) *httptest.Server {
-	t.Helper()
+func teams(tb testing.TB) *httptest.Server {
+	tb.Helper()
 	answer := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status); _, _ = io.WriteString(w, body) }
 	}
@@ -54,22 +54,22 @@ func teams(t testing.TB) *httptest.Server {
 	mux.Handle("/huge-error-body", answer(400, strings.Repeat("x", 10<<20)))
 	mux.Handle("/redirect", http.RedirectHandler("/ok", http.StatusTemporaryRedirect))
 	s := httptest.NewServer(mux)
-	t.Cleanup(func() { close(release); s.Close() })
+	tb.Cleanup(func() { close(release); s.Close() })
 	return s
 }
 
-func address(t testing.TB, raw string) WebhookURL {
-	t.Helper()
+func address(tb testing.TB, raw string) WebhookURL {
+	tb.Helper()
 	w, err := ParseWebhookURL(raw, true)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return w
 }
 
-func poster(t testing.TB, o Options) *Poster {
-	t.Helper()
+func poster(tb testing.TB, o Options) *Poster {
+	tb.Helper()
 	o.AllowInsecure = true
 	p := NewPoster(o)
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }
 
@@ -239,8 +239,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	gate := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n := current.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
+		peak(&most, n)
 		if n == 3 {
 			close(gate)
 		}
@@ -269,4 +268,14 @@ func FuzzClassify(f *testing.F) {
 		require.LessOrEqual(t, r.RetryAfter, time.Hour)
 		require.NotContains(t, r.Safe, "\x00")
 	})
+}
+
+// peak raises most to n.
+func peak(most *atomic.Int32, n int32) {
+	for {
+		m := most.Load()
+		if n <= m || most.CompareAndSwap(m, n) {
+			return
+		}
+	}
 }

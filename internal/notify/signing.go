@@ -49,7 +49,7 @@ func (Key) MarshalText() ([]byte, error) { return []byte("<secret>"), nil }
 // LogValue hides the key from slog.
 func (Key) LogValue() slog.Value { return slog.StringValue("<secret>") }
 
-// ErrKey: a signing key is malformed. The text never shows it.
+// ErrKey says that a signing key is malformed. The text never shows it.
 var ErrKey = errors.New("notify: unusable signing key")
 
 // ParseKeys reads one to three signing keys, separated by spaces or commas; the first one is the newest. A key is "whsec_" and
@@ -97,7 +97,7 @@ func Sign(keys []Key, id string, at time.Time, body []byte) string {
 	return strings.Join(out, " ")
 }
 
-// ErrSignature: a signed request is not what it claims to be. Its text has the reason for the log; the caller's answer is the
+// ErrSignature says that a signed request is not what it claims to be. Its text has the reason for the log; the caller's answer is the
 // same for all reasons.
 var ErrSignature = errors.New("notify: signature refused")
 

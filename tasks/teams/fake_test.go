@@ -48,11 +48,11 @@ func newRecord(c *clock) *record {
 	return &record{clock: c, locked: map[string]bool{}, marked: map[uuid.UUID]int{}, failures: map[uuid.UUID][]store.SendFailed{}}
 }
 
-func (r *record) add(t testing.TB, p cards.Priority) uuid.UUID {
-	t.Helper()
+func (r *record) add(tb testing.TB, p cards.Priority) uuid.UUID {
+	tb.Helper()
 	e := cards.Event{ID: uuid.NewString(), Type: cards.ClaimSubmittedEvent, Priority: p, At: r.clock.now(), Details: cards.ClaimSubmitted{ClaimRef: "C"}}
 	card, err := cards.Render(e, cards.Links{})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return r.addCard(p, card)
 }
 
@@ -147,7 +147,10 @@ func (r *record) AssignDigest(_ context.Context, digest string, ids []uuid.UUID)
 	return nil
 }
 
-func (r *record) MarkSent(_ context.Context, sent ...store.Sent) error {
+func (r *record) MarkSent(ctx context.Context, sent ...store.Sent) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failMark > 0 {
@@ -166,7 +169,10 @@ func (r *record) MarkSent(_ context.Context, sent ...store.Sent) error {
 	return nil
 }
 
-func (r *record) MarkFailed(_ context.Context, f store.SendFailed) error {
+func (r *record) MarkFailed(ctx context.Context, f store.SendFailed) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failures[f.ID] = append(r.failures[f.ID], f)
@@ -279,11 +285,11 @@ type bench struct {
 	dir      *notify.Directory
 }
 
-func newBench(t testing.TB, o teams.Options) *bench {
-	t.Helper()
+func newBench(tb testing.TB, o teams.Options) *bench {
+	tb.Helper()
 	c := &clock{at: time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)}
 	dir, _, err := notify.NewDirectory(map[cards.Stakeholder]string{cards.SRE: "http://127.0.0.1:1/x?sig=TopSecret"}, true)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	b := &bench{
 		clock: c, record: newRecord(c), teams: &answers{}, limit: &tokens{left: 1 << 30, in: time.Second, clock: c}, wishes: &wishes{},
 		registry: prometheus.NewPedanticRegistry(), dir: dir,
@@ -296,7 +302,7 @@ func newBench(t testing.TB, o teams.Options) *bench {
 	return b
 }
 
-func (b *bench) drain(t testing.TB) {
-	t.Helper()
-	require.NoError(t, b.Drain(t.Context(), channel))
+func (b *bench) drain(tb testing.TB) {
+	tb.Helper()
+	require.NoError(tb, b.Drain(tb.Context(), channel))
 }

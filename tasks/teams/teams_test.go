@@ -248,8 +248,7 @@ func TestOneDrainPerChannel(t *testing.T) {
 	b.teams.answer = func(notify.Post) notify.Result {
 		n := current.Add(1)
 		defer current.Add(-1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
+		peak(&most, n)
 		return notify.Result{Class: notify.Accepted, Status: 202}
 	}
 	var wg sync.WaitGroup
@@ -422,6 +421,23 @@ func TestARepeatedDigestIsTheSame(t *testing.T) {
 	require.Len(t, b.teams.posts, 7, "two posts of the digest, five rows alone")
 }
 
+// TestARowPostedAloneIsNotFolded: Teams may have it already, under its own id.
+func TestARowPostedAloneIsNotFolded(t *testing.T) {
+	b := newBench(t, teams.Options{DigestAbove: 20, Concurrency: 1})
+	id := b.record.add(t, cards.Info)
+	b.teams.answer = func(notify.Post) notify.Result { return notify.Result{Class: notify.Ambiguous, Safe: "x"} }
+	b.drain(t)
+	b.teams.answer = nil
+	b.clock.add(10 * time.Second)
+	for range 30 {
+		b.record.add(t, cards.Info)
+	}
+	b.drain(t)
+	require.Zero(t, b.record.unsent())
+	require.Nil(t, b.record.get(id).DigestID)
+	require.Contains(t, b.teams.ids()[1:], "msg_"+id.String())
+}
+
 func TestDigestOff(t *testing.T) {
 	b := newBench(t, teams.Options{})
 	for range 120 {
@@ -502,4 +518,14 @@ func TestThroughTheWire(t *testing.T) {
 	dump, err := rc.Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
 	require.NotContains(t, fmt.Sprint(dump), "TopSecret")
+}
+
+// peak raises most to n.
+func peak(most *atomic.Int32, n int32) {
+	for {
+		m := most.Load()
+		if n <= m || most.CompareAndSwap(m, n) {
+			return
+		}
+	}
 }
