@@ -1,0 +1,92 @@
+// Command monitor shows people how claims, dead letters, notifications and queues stand, and lets operators decide about dead
+// letters.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/telemetry"
+)
+
+const usage = `Usage: monitor
+       monitor hash
+
+Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead letters, notifications, queues, audit trail.
+Those named in MONITOR_USERS may sign in: viewers look, operators decide. /livez and /readyz need no login.
+Logins live in memory: they end after 8 hours and when the monitor restarts, and several monitors need sticky sessions.
+ACTIONS_ADDR is kept for public routes of action links. There are none yet: it answers /livez, and 404 to all else.
+Settings come from the environment: see docs/settings.md.
+
+  --version       print the version
+
+monitor hash      reads a password (12 to 72 bytes) from the terminal or standard input and prints its bcrypt hash;
+                  MONITOR_USERS="amal:operator:<hash>" lets it sign in
+
+Exit status: 0 done, 1 failed, 2 wrong usage.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("monitor", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	showVersion := fs.Bool("version", false, "")
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "monitor: %v\n\n%s", err, usage)
+		return 2
+	case *showVersion:
+		_, _ = fmt.Fprintln(stdout, app.Version())
+		return 0
+	case fs.Arg(0) == "hash" && fs.NArg() == 1:
+		if err := hash(stdin, stdout, stderr); err != nil {
+			return failed(stderr, err)
+		}
+		return 0
+	case fs.NArg() > 0:
+		_, _ = fmt.Fprintf(stderr, "monitor: unknown arguments: %s\n\n%s", strings.Join(fs.Args(), " "), usage)
+		return 2
+	}
+	cfg, err := config.Load()
+	if err != nil {
+		return failed(stderr, err)
+	}
+	log := telemetry.Logger(stderr, cfg.LogLevel, cfg.LogFormat)
+	p, err := newProgram(ctx, cfg, log)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	defer p.close()
+	if err := p.run(ctx); err != nil {
+		log.ErrorContext(ctx, "monitor ended", slog.String("error", err.Error()))
+		return 1
+	}
+	return 0
+}
+
+// failed prints what went wrong, one line per error.
+func failed(stderr io.Writer, err error) int {
+	for line := range strings.Lines(err.Error()) {
+		_, _ = fmt.Fprintf(stderr, "monitor: %s\n", strings.TrimSpace(line))
+	}
+	return 1
+}

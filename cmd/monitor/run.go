@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/web"
+	"github.com/claimlinc/nphiesq/migrations"
+)
+
+// connections bounds those to PostgreSQL: pages are short and few.
+const connections = 8
+
+// stopWithin is how long running requests may take once the program is to end.
+const stopWithin = 10 * time.Second
+
+// program is a running monitor.
+type program struct {
+	log   *slog.Logger
+	pool  *pgxpool.Pool
+	redis redis.UniversalClient
+	// pages and actions are the two listeners with what they serve.
+	pages, actions endpoint
+}
+
+type endpoint struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+// newProgram opens what the pages need. Unlike the worker it starts without Redis: when that is away is when people look.
+func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *program, err error) {
+	if err := cfg.Require("DATABASE_URL", "REDIS_URL", "MONITOR_USERS"); err != nil {
+		return nil, err
+	}
+	users, err := web.ParseUsers(cfg.MonitorUsers.Reveal())
+	if err != nil {
+		return nil, &config.SettingError{Name: "MONITOR_USERS", Problem: err.Error()}
+	}
+	p = &program{log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.redis, err = broker.Connect(cfg.RedisURL.Reveal()); err != nil {
+		return nil, err
+	}
+	if p.pool, err = store.Open(ctx, cfg.DatabaseURL.Reveal(), connections); err != nil {
+		return nil, err
+	}
+	if err := migrations.Check(ctx, cfg.DatabaseURL.Reveal()); err != nil {
+		return nil, err
+	}
+	switch _, err := broker.Check(ctx, p.redis); {
+	case fault.Is(err, fault.Unavailable):
+		log.WarnContext(ctx, "started without Redis", slog.String("error", err.Error()))
+	case err != nil:
+		return nil, err
+	}
+	pages, err := web.New(web.Options{
+		Store: store.New(p.pool, store.Options{Environment: cfg.Environment}), Queue: broker.New(p.redis), Redis: p.redis, Users: users, Log: log,
+		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, pages); err != nil {
+		return nil, err
+	}
+	actions := http.NewServeMux()
+	actions.HandleFunc("GET /livez", web.Livez)
+	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, actions); err != nil {
+		return nil, err
+	}
+	if cfg.MonitorInsecure {
+		log.WarnContext(ctx, "session cookies may travel over http: for loopback only")
+	}
+	return p, nil
+}
+
+func listen(ctx context.Context, setting, address string, h http.Handler) (endpoint, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return endpoint{}, &config.SettingError{Name: setting, Problem: err.Error()}
+	}
+	return endpoint{&http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}, l}, nil
+}
+
+func (p *program) close() {
+	for _, e := range []endpoint{p.pages, p.actions} {
+		if e.listener != nil {
+			_ = e.listener.Close() // closed already after a run
+		}
+	}
+	if p.pool != nil {
+		p.pool.Close()
+	}
+	if p.redis != nil {
+		_ = p.redis.Close() // nothing of ours is buffered there
+	}
+}
+
+// run serves until ctx ends, then finishes the requests under way.
+func (p *program) run(ctx context.Context) error {
+	ended := make(chan error, 2)
+	for _, e := range []endpoint{p.pages, p.actions} {
+		go func() { ended <- e.server.Serve(e.listener) }()
+	}
+	p.log.InfoContext(ctx, "monitor started", slog.String("version", app.Version()), slog.String("addr", p.pages.listener.Addr().String()),
+		slog.String("actions_addr", p.actions.listener.Addr().String()))
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-ended:
+	}
+	p.log.InfoContext(ctx, "monitor stopping")
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	return errors.Join(failure, p.pages.server.Shutdown(stop), p.actions.server.Shutdown(stop))
+}

@@ -1,0 +1,68 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/claimlinc/nphiesq/internal/store"
+)
+
+type checkListPage struct {
+	Checks []store.Check
+	Query  string
+	Full   bool
+}
+
+func (s *Server) checkList(w http.ResponseWriter, r *http.Request) {
+	p := checkListPage{Query: strings.TrimSpace(r.FormValue("q"))}
+	var err error
+	if p.Checks, err = s.opt.Store.Checks(r.Context(), strings.Fields(p.Query), listed); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	p.Full = len(p.Checks) == listed
+	s.render(w, r, http.StatusOK, "checks", "Eligibility", p)
+}
+
+type checkPage struct {
+	Check store.Check
+	story
+}
+
+func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
+	p, err := s.check(r)
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	s.render(w, r, http.StatusOK, "check", "Eligibility check "+p.Check.Identifier.Value, p)
+}
+
+func (s *Server) check(r *http.Request) (p checkPage, err error) {
+	id, err := pathID(r)
+	if err != nil {
+		return p, err
+	}
+	if p.Check, err = s.opt.Store.Check(r.Context(), id); err != nil {
+		return p, err
+	}
+	if p.Messages, err = s.opt.Store.CheckMessages(r.Context(), id); err != nil {
+		return p, err
+	}
+	p.Letters, p.Actions, err = s.decisions(r.Context(), id)
+	return p, err
+}
+
+type unmatchedPage struct {
+	Messages []store.Message
+	Full     bool
+}
+
+func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
+	found, err := s.opt.Store.UnmatchedMessages(r.Context(), listed)
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	s.render(w, r, http.StatusOK, "unmatched", "Unmatched messages", unmatchedPage{found, len(found) == listed})
+}

@@ -1,0 +1,152 @@
+// Package web is the monitor's pages for people: claims, dead letters, notifications, queues and the audit trail. They are
+// rendered here and need no JavaScript; only the queue pages, which are asynqmon's, do. Everything but the login and the health
+// routes is behind a login, and what changes anything needs the role operator and ends up in the audit trail.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/claimlinc/nphiesq/asynqmon"
+	"github.com/claimlinc/nphiesq/internal/actions"
+	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/store"
+)
+
+// Source is what the audit trail calls decisions made on these pages.
+const Source = "monitor"
+
+// queuesPath is where asynqmon's pages are.
+const queuesPath = "/queues"
+
+// Options is what the pages need.
+type Options struct {
+	Store *store.Store
+	Queue *broker.Queue
+	Redis redis.UniversalClient
+	Users *Users
+	Log   *slog.Logger
+	// Environment and Version are shown at the foot of each page.
+	Environment, Version string
+	// InsecureCookies lets the session travel over http.
+	InsecureCookies bool
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Server serves the pages. It is safe for concurrent use.
+type Server struct {
+	opt      Options
+	core     *actions.Core
+	sessions *sessions
+	lockout  *lockout
+	hashing  chan struct{}
+	queues   *queueWatch
+	pages    *pages
+	handler  http.Handler
+}
+
+// New makes the pages. It does not dial.
+func New(o Options) (*Server, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{
+		opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, sessions: newSessions(o.Now, o.InsecureCookies), lockout: newLockout(o.Now),
+		hashing: make(chan struct{}, hashing), queues: newQueueWatch(o.Queue.Inspector(), o.Now),
+	}
+	var err error
+	if s.pages, err = parsePages(o.Now); err != nil {
+		return nil, err
+	}
+	queues, err := asynqmon.New(asynqmon.Options{
+		Redis: o.Redis, RootPath: queuesPath, Log: o.Log, Role: queueRole, Audit: queueAudit{s}, Home: "/",
+		PayloadKeys: []string{"claim_id", "check_id", "license", "channel"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.handler = http.NewCrossOriginProtection().Handler(s.routes(queues))
+	return s, nil
+}
+
+// ServeHTTP serves the pages.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+func (s *Server) routes(queues http.Handler) http.Handler {
+	own := http.NewServeMux()
+	own.HandleFunc("GET /{$}", s.overview)
+	own.HandleFunc("GET /claims", s.claimList)
+	own.HandleFunc("GET /claims/{id}", s.claimPage)
+	own.HandleFunc("GET /eligibility", s.checkList)
+	own.HandleFunc("GET /eligibility/{id}", s.checkPage)
+	own.HandleFunc("GET /dead", s.letterList)
+	own.HandleFunc("GET /dead/{id}", s.letterPage)
+	own.HandleFunc("POST /dead/{id}/retry", s.form(Operator, s.decide("retry", s.core.Retry)))
+	own.HandleFunc("POST /dead/{id}/discard", s.form(Operator, s.decide("discard", s.core.Discard)))
+	own.HandleFunc("GET /notifications", s.notificationList)
+	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
+	own.HandleFunc("GET /unmatched", s.unmatched)
+	own.HandleFunc("GET /audit", s.audit)
+	own.HandleFunc("POST /logout", s.form(Viewer, s.logout))
+	own.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.problem(w, r, http.StatusNotFound, "There is no such page.")
+	})
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", Livez)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /static/", http.HandlerFunc(static))
+	mux.HandleFunc("GET /login", s.loginForm)
+	mux.HandleFunc("POST /login", s.login)
+	mux.Handle(queuesPath+"/", s.wall(queues))
+	mux.Handle("GET "+queuesPath+"/{$}", s.wall(queues))
+	mux.Handle("/", s.wall(own))
+	return secured(mux)
+}
+
+// secured sets the headers of our own pages; asynqmon sets its own over them.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Livez says that the process answers.
+func Livez(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") }
+
+// readyz says whether the record answers. Redis does not count: the pages work without it and say so.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	if err := s.opt.Store.Ping(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ok")
+}
+
+// failed shows an error of the record: 404 for what does not exist, 503 for the rest.
+func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case store.IsNotFound(err):
+		s.problem(w, r, http.StatusNotFound, "There is no such entry.")
+	case errors.Is(err, context.Canceled):
+	default:
+		s.opt.Log.ErrorContext(r.Context(), "page failed", slog.String("path", r.URL.Path), slog.String("error", err.Error()))
+		s.problem(w, r, http.StatusServiceUnavailable, "The record does not answer at the moment. Try again; if this stays, look at PostgreSQL and the log.")
+	}
+}
