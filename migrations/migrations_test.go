@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,11 +62,11 @@ func TestUpDownUpKeepsTheSchema(t *testing.T) {
 
 	// Step by step down, each step leaving what the step up had found.
 	before := map[int64]string{}
-	for i := len(list) - 1; i >= 0; i-- {
+	for _, l := range slices.Backward(list) {
 		name, err := migrations.Down(ctx, dsn)
 		require.NoError(t, err)
-		require.Equal(t, list[i].Name, name)
-		before[list[i].Version] = schema(t, dsn)
+		require.Equal(t, l.Name, name)
+		before[l.Version] = schema(t, dsn)
 	}
 	require.Equal(t, "\n", before[list[0].Version], "the first Down leaves something behind")
 	name, err := migrations.Down(ctx, dsn)
@@ -107,7 +107,7 @@ func TestLandedMigrationsAreNotEdited(t *testing.T) {
 		order = append(order, name)
 	}
 	for _, name := range names {
-		require.Regexp(t, regexp.MustCompile(`^\d{14}_[a-z_]+\.sql$`), name)
+		require.Regexp(t, `^\d{14}_[a-z_]+\.sql$`, name)
 		body, err := fs.ReadFile(migrations.Files, name)
 		require.NoError(t, err)
 		hash := fmt.Sprintf("%x", sha256.Sum256(body))
@@ -161,8 +161,14 @@ func TestTeamsNotifications(t *testing.T) {
 		require.Equal(t, bad.constraint, pg.ConstraintName)
 	}
 	for _, good := range [][2]string{
-		{"priority", "'INFO'"}, {"priority", "'LOW'"}, {"priority", "'MEDIUM'"}, {"retry_count", "0"}, {"retry_count", "3"},
-		{"status_code", "100"}, {"status_code", "599"}, {"status_code", "NULL"},
+		{"priority", "'INFO'"},
+		{"priority", "'LOW'"},
+		{"priority", "'MEDIUM'"},
+		{"retry_count", "0"},
+		{"retry_count", "3"},
+		{"status_code", "100"},
+		{"status_code", "599"},
+		{"status_code", "NULL"},
 	} {
 		require.NoError(t, insert(t, c, good[0], good[1]), good)
 	}

@@ -128,6 +128,6 @@ type permanent struct{ fault *fault.Error }
 
 func (p *permanent) Error() string { return p.fault.Error() }
 
-func (p *permanent) Is(target error) bool { return target == asynq.SkipRetry } //nolint:errorlint // errors.Is asks each link
+func (p *permanent) Is(target error) bool { return target == asynq.SkipRetry }
 
 func (p *permanent) Unwrap() error { return p.fault }

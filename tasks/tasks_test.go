@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -82,8 +81,8 @@ func fields(t *testing.T, body []byte) []string {
 func TestPayloadsHoldIdsOnly(t *testing.T) {
 	for _, s := range tasks.Table() {
 		typ := reflect.TypeOf(s.Payload)
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
+			f := f
 			require.Contains(t, []string{"check_id", "claim_id", "license", "channel"}, f.Tag.Get("json"), "%s: is this an id?", s.Type)
 		}
 	}
@@ -129,7 +128,7 @@ func TestRetryDelay(t *testing.T) {
 func TestRouter(t *testing.T) {
 	ctx := context.Background()
 	var seen []string
-	r := tasks.NewRouter(slog.New(slog.NewTextHandler(io.Discard, nil)), func(taskType, outcome string, _ time.Duration) {
+	r := tasks.NewRouter(slog.New(slog.DiscardHandler), func(taskType, outcome string, _ time.Duration) {
 		seen = append(seen, taskType+" "+outcome)
 	})
 	var ret error

@@ -75,8 +75,8 @@ type row struct {
 
 // outcome is what expected.json is about: the state, or the answer's code for an eligibility check.
 func (r row) outcome() string {
-	switch {
-	case r.State == "not_eligible" || r.State == "eligible":
+	switch r.State {
+	case "not_eligible", "eligible":
 		return r.SiteEligibility
 	}
 	return r.State
@@ -218,7 +218,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 		if err != nil {
 			return err
 		}
-		if _, err := d.start(ctx, "worker", nil, []string{"HTTP_ADDR=" + addr}, d.answers("http://"+addr+"/readyz")); err != nil {
+		if _, err := d.start(ctx, "worker", nil, []string{"HTTP_ADDR=" + addr}, answers(ctx, "http://"+addr+"/readyz")); err != nil {
 			return err
 		}
 		addresses["worker metrics"] = "http://" + addr + "/metrics"
@@ -227,7 +227,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 	if err != nil {
 		return err
 	}
-	if _, err := d.start(ctx, "monitor", nil, []string{"MONITOR_ADDR=" + monitorAddr, "ACTIONS_ADDR=" + actions}, d.answers("http://"+monitorAddr+"/readyz")); err != nil {
+	if _, err := d.start(ctx, "monitor", nil, []string{"MONITOR_ADDR=" + monitorAddr, "ACTIONS_ADDR=" + actions}, answers(ctx, "http://"+monitorAddr+"/readyz")); err != nil {
 		return err
 	}
 	addresses["monitor"] = "http://" + monitorAddr + "  (operator or viewer, password " + password + ")"
@@ -264,9 +264,9 @@ func (d *demo) environ(more []string) []string {
 	return append(append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + d.dir, "USER=demo"}, d.env...), more...) //nolint:forbidigo // PATH is no setting
 }
 
-func (d *demo) answers(url string) func(string) bool {
+func answers(ctx context.Context, url string) func(string) bool {
 	return func(string) bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		return get(ctx, url, nil) == nil
 	}

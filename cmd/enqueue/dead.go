@@ -169,8 +169,16 @@ func (c *deadShowCmd) Run(e *env) error {
 		}
 		v := viewLetter(l)
 		for _, row := range [][2]string{
-			{"id", id.String()}, {"state", string(v.State)}, {"task", v.TaskType + " " + v.TaskID}, {"queue", v.Queue}, {"reference", v.Reference}, {"licence", v.License},
-			{"retries", fmt.Sprint(v.Retried)}, {"error", v.Error.Text}, {"first failed", v.FirstFailedAt.Format(time.RFC3339)}, {"last failed", v.LastFailedAt.Format(time.RFC3339)},
+			{"id", id.String()},
+			{"state", string(v.State)},
+			{"task", v.TaskType + " " + v.TaskID},
+			{"queue", v.Queue},
+			{"reference", v.Reference},
+			{"licence", v.License},
+			{"retries", fmt.Sprint(v.Retried)},
+			{"error", v.Error.Text},
+			{"first failed", v.FirstFailedAt.Format(time.RFC3339)},
+			{"last failed", v.LastFailedAt.Format(time.RFC3339)},
 		} {
 			if err := e.print(nil, row[0], row[1]); err != nil {
 				return err

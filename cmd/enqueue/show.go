@@ -88,7 +88,7 @@ func checkView(c store.Check) view {
 }
 
 func (e *env) printView(v view) error {
-	result := ""
+	var result string
 	switch {
 	case v.Kind == "eligibility":
 		result = v.SiteEligibility

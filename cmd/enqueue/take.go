@@ -133,8 +133,7 @@ func (e *env) printTaken(t taken) error {
 func (e *env) printInvalid(raw nphiesclient.RawInput, err error) error {
 	e.failed = true
 	t := taken{Result: "invalid", Reason: raw.Pos() + ": " + oneLine(err.Error()), Place: raw.Pos()}
-	var inv *nphiesclient.InvalidError
-	if errors.As(err, &inv) {
+	if inv, ok := errors.AsType[*nphiesclient.InvalidError](err); ok {
 		t.Findings = inv.Findings
 	}
 	return e.printTaken(t)
@@ -284,7 +283,7 @@ type bar struct {
 }
 
 func newBar(w io.Writer) *bar {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor fits
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if out, err := os.Stdout.Stat(); err == nil && out.Mode()&os.ModeCharDevice == 0 {
 			return &bar{w: w} // results go elsewhere: the terminal is free for progress
 		}

@@ -36,7 +36,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir, ".", "../enqueue")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", dir, ".", "../enqueue")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
@@ -65,7 +65,7 @@ func newSite(t *testing.T) *site {
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "DATABASE_URL": testenv.DatabaseURL(t), "REDIS_URL": testenv.RedisURL(t),
 		"NPHIES_BASE_URL": nphies.URL, "NPHIES_PROVIDER_LICENSE": "DEMO-PR-0001", "NPHIES_POLL_INTERVAL": "1", "NPHIES_OFFLINE_RETRY": "1",
 		"TEAMS_WEBHOOK_ALLOW_INSECURE": "true", "TEAMS_HMAC_SECRET_KEY": signingKey, "TEAMS_RATE_LIMIT_REQUESTS": "60000", "TEAMS_RATE_LIMIT_BURST": "1000",
-		"TEAMS_DIGEST_ABOVE": "0", "RECONCILE_INTERVAL": "1", "MONITOR_URL": "https://monitor.example",
+		"TEAMS_DIGEST_ABOVE": "0", "TEAMS_RETRY_BASE": "1", "RECONCILE_INTERVAL": "1", "MONITOR_URL": "https://monitor.example",
 	}}
 	for _, who := range []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "SRE", "COMPLIANCE", "NPHIES_INTEGRATION", "PMO"} {
 		s.env["TEAMS_WEBHOOK_"+who] = teams.URL + "/workflows/" + strings.ToLower(who) + "/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=s3cr3tsig"
@@ -78,7 +78,7 @@ func newSite(t *testing.T) *site {
 
 // command prepares one of our programs with the site's settings.
 func (s *site) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(s.bin, name), args...)
 	for k, v := range s.env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
@@ -129,7 +129,7 @@ func (b *syncBuffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return 
 // worker starts the real program and waits until it says that it is ready.
 func (s *site) worker(args ...string) *running {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(s.t, err)
 	w := &running{addr: l.Addr().String(), log: &syncBuffer{}, done: make(chan struct{})}
 	require.NoError(s.t, l.Close())
@@ -158,7 +158,11 @@ func (s *site) worker(args ...string) *running {
 }
 
 func (w *running) get(path string) (int, string) {
-	resp, err := http.Get("http://" + w.addr + path)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+w.addr+path, nil)
+	if err != nil {
+		return 0, ""
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, ""
 	}
@@ -177,10 +181,10 @@ func (w *running) stop(t *testing.T) {
 	require.True(t, w.cmd.ProcessState.Success(), "a stop on request is a success")
 }
 
-func (s *site) count(sql string, args ...any) int {
+func (s *site) count(sql string) int {
 	s.t.Helper()
 	var n int
-	require.NoError(s.t, s.db.QueryRow(s.t.Context(), sql, args...).Scan(&n))
+	require.NoError(s.t, s.db.QueryRow(s.t.Context(), sql).Scan(&n))
 	return n
 }
 

@@ -23,7 +23,7 @@ func registerTeams(p *program, registry *prometheus.Registry) error {
 	})
 	limiter := ratelimit.New(p.app.Redis, "teams", ratelimit.Settings{Requests: c.RateRequests, Period: c.RatePeriod.D(), Burst: c.RateBurst})
 	teams.New(p.app.Store, p.app.Directory, poster, limiter, p.app.Queue, teams.NewMetrics(registry), p.log, teams.Options{
-		MaxRetries: c.MaxRetries, RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
+		MaxRetries: c.MaxRetries, RetryBase: c.RetryBase.D(), RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
 		Environment: c.Environment, Links: app.Links(c),
 	}).Register(p.router)
 	return nil

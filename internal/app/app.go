@@ -178,8 +178,7 @@ func NPHIES(c *config.Config, version string) (*nphiesclient.Client, error) {
 }
 
 func cause(err error) string {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
 		return pe.Err.Error()
 	}
 	return "unreadable"

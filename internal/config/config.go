@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,8 +101,9 @@ type Teams struct {
 	RatePeriod    Seconds `env:"TEAMS_RATE_LIMIT_PERIOD" envDefault:"60" doc:"That period."`
 	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once."`
 	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 24. Several, separated by blanks, while one is changed."`
-	MaxRetries    int     `env:"TEAMS_MAX_RETRIES" envDefault:"3" doc:"Failed posts before a notification is given up, 0 to 3."`
-	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of the delay between them."`
+	MaxRetries    int     `env:"TEAMS_MAX_RETRIES" envDefault:"3" doc:"Failed posts before a notification is given up, 0 to 3. What an outage of the channel killed is tried again when the channel is back."`
+	RetryBase     Seconds `env:"TEAMS_RETRY_BASE" envDefault:"15" doc:"Delay after the first failed post of a notification."`
+	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of that delay."`
 	MaxRetryDelay Seconds `env:"TEAMS_MAX_RETRY_DELAY" envDefault:"60" doc:"Its upper limit."`
 	Timeout       Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
 	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Idle connections kept, all hosts together."`
@@ -228,10 +230,8 @@ func (c *Config) check() error {
 		}
 	}
 	oneOf := func(name, v string, allowed ...string) {
-		for _, a := range allowed {
-			if v == a {
-				return
-			}
+		if slices.Contains(allowed, v) {
+			return
 		}
 		bad(name, "%q is not allowed; want %s", v, strings.Join(allowed, ", "))
 	}
@@ -267,6 +267,7 @@ func (c *Config) check() error {
 	positive("TEAMS_RATE_LIMIT_PERIOD", c.RatePeriod)
 	positive("TEAMS_MAX_RETRY_DELAY", c.MaxRetryDelay)
 	positive("TEAMS_CONNECTION_TIMEOUT", c.Teams.Timeout)
+	positive("TEAMS_RETRY_BASE", c.RetryBase)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
@@ -275,9 +276,16 @@ func (c *Config) check() error {
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
 	for _, l := range []struct{ name, v string }{
-		{"MONITOR_URL", c.MonitorURL}, {"GRAFANA_URL", c.GrafanaURL}, {"KIBANA_URL", c.KibanaURL}, {"NPHIES_PORTAL_URL", c.PortalURL},
-		{"NPHIES_STATUS_URL", c.StatusURL}, {"NPHIES_DOCS_URL", c.DocsURL}, {"CLAIMLINC_URL", c.ClaimLincURL},
-		{"VAULT_RUNBOOK_URL", c.VaultRunbook}, {"QUEUE_RUNBOOK_URL", c.QueueRunbook}, {"NPHIES_RUNBOOK_URL", c.NPHIESRunbook},
+		{"MONITOR_URL", c.MonitorURL},
+		{"GRAFANA_URL", c.GrafanaURL},
+		{"KIBANA_URL", c.KibanaURL},
+		{"NPHIES_PORTAL_URL", c.PortalURL},
+		{"NPHIES_STATUS_URL", c.StatusURL},
+		{"NPHIES_DOCS_URL", c.DocsURL},
+		{"CLAIMLINC_URL", c.ClaimLincURL},
+		{"VAULT_RUNBOOK_URL", c.VaultRunbook},
+		{"QUEUE_RUNBOOK_URL", c.QueueRunbook},
+		{"NPHIES_RUNBOOK_URL", c.NPHIESRunbook},
 	} {
 		link(l.name, l.v)
 	}

@@ -151,7 +151,7 @@ func Install(ctx context.Context, w io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(w, "installing %s with apt-get\n", strings.Join(packages, " "))
 	for _, args := range [][]string{{"update", "-q"}, append([]string{"install", "-y", "-q", "--no-install-recommends"}, packages...)} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		cmd := exec.CommandContext(ctx, "apt-get", args...) //nolint:gosec // fixed package names
 		// The packages would start servers on the default ports and make a cluster: neither is wanted.
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
 		out, err := cmd.CombinedOutput()

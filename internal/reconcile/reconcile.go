@@ -179,13 +179,23 @@ func (r *Reconciler) polls(ctx context.Context) error {
 	return nil
 }
 
+// reviveAfter is how long a notification stays given up before its channel is tried again.
+const reviveAfter = 5 * time.Minute
+
 // channels wakes the channels whose rows have waited longer than a drain would let them.
 func (r *Reconciler) channels(ctx context.Context) error {
+	revived, err := r.store.ReviveNotifications(ctx, r.opt.Now().Add(-reviveAfter))
+	if err != nil {
+		return err
+	}
+	if len(revived) > 0 {
+		r.log.InfoContext(ctx, "given-up notifications get another chance", slog.Any("channels", revived))
+	}
 	due, err := r.store.DueChannels(ctx, r.opt.Now().Add(-r.opt.Settle/4))
 	if err != nil {
 		return err
 	}
-	return r.queue.Notify(ctx, due...)
+	return r.queue.Notify(ctx, append(due, revived...)...)
 }
 
 // archived mirrors asynq's archives. asynq drops archived tasks after 9,999 or 90 days; the record keeps them.

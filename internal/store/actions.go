@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -96,8 +97,8 @@ func (s *Store) VerifyActions(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	prev := ""
-	for i := len(all) - 1; i >= 0; i-- {
-		a := all[i]
+	for i, a := range slices.Backward(all) {
+
 		want, err := a.hash()
 		if err != nil {
 			return 0, err

@@ -64,7 +64,8 @@ func letters(ctx context.Context, q querier, where string, args ...any) ([]DeadL
 const sameFailure = 5 * time.Second
 
 // RecordDeadLetter mirrors an archived task. It returns the row's id and whether it is new; the same failure reported twice, by
-// the worker and by the reconciler, is one row. events are written with a new row, in the same transaction.
+// the worker and by the reconciler, is one row. created is also false for a poll or drain whose predecessor still waits for a
+// person: its row says so and asks nobody anything. events are written with a new row, in the same transaction.
 func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(DeadLetter) []Event) (id uuid.UUID, created bool, channels []string, err error) {
 	err = s.tx(ctx, "record dead letter", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('dead/' || $1 || '/' || $2, 0))`, d.Queue, d.TaskID); err != nil {
@@ -73,18 +74,6 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		last, err := letters(ctx, tx, `WHERE queue = $1 AND task_id = $2 ORDER BY episode DESC LIMIT 1`, d.Queue, d.TaskID)
 		if err != nil {
 			return err
-		}
-		if len(last) == 0 && d.ClaimID == nil && d.EligibilityID == nil {
-			// Polls and drains come again and again under new ids: while one waits for a person, its successors are the same trouble.
-			if last, err = letters(ctx, tx, `WHERE task_type = $1 AND reference = $2 AND state = 'open' LIMIT 1`, d.TaskType, d.Reference); err != nil {
-				return err
-			}
-			if len(last) == 1 {
-				id = last[0].ID
-				_, err = tx.Exec(ctx, `UPDATE dead_letters SET last_failed_at = $2, error_kind = $3, error_code = $4, error_text = $5, retried = retried + $6 WHERE id = $1`,
-					id, d.LastFailedAt, d.ErrorKind, d.ErrorCode, d.ErrorText, d.Retried)
-				return err
-			}
 		}
 		d.Episode = 1
 		// A task that was archived by hand has no failure; it is told from another only by being there.
@@ -102,13 +91,29 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		if len(d.Payload) == 0 {
 			d.Payload = []byte("{}")
 		}
+		if d.ClaimID == nil && d.EligibilityID == nil {
+			// Polls and drains come again and again under new ids: while one waits for a person, its successors are the same trouble.
+			open, err := letters(ctx, tx, `WHERE task_type = $1 AND reference = $2 AND state = 'open' LIMIT 1`, d.TaskType, d.Reference)
+			if err != nil {
+				return err
+			}
+			if len(open) == 1 {
+				d.State, d.Reason = LetterResolved, "the same trouble as "+open[0].ID.String()
+				if _, err := tx.Exec(ctx, `UPDATE dead_letters SET last_failed_at = $2 WHERE id = $1`, open[0].ID, d.LastFailedAt); err != nil {
+					return err
+				}
+			}
+		}
 		if _, err := tx.Exec(ctx, `INSERT INTO dead_letters (id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, license, reference, retried,
-			error_kind, error_code, error_text, first_failed_at, last_failed_at) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)`,
+			error_kind, error_code, error_text, first_failed_at, last_failed_at, state, reason) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18)`,
 			d.ID, d.Queue, d.TaskType, d.TaskID, d.Episode, d.Payload, d.ClaimID, d.EligibilityID, d.License, d.Reference, d.Retried,
-			d.ErrorKind, d.ErrorCode, d.ErrorText, d.FirstFailedAt, d.LastFailedAt); err != nil {
+			d.ErrorKind, d.ErrorCode, d.ErrorText, d.FirstFailedAt, d.LastFailedAt, string(d.State), d.Reason); err != nil {
 			return err
 		}
-		id, created = d.ID, true
+		if id = d.ID; d.State != LetterOpen {
+			return nil
+		}
+		created = true
 		if events != nil {
 			channels, err = s.insertEvents(ctx, tx, events(d))
 		}

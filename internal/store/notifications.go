@@ -214,3 +214,25 @@ func (s *Store) AssignDigest(ctx context.Context, digestID string, ids []uuid.UU
 func (s *Store) DigestNotifications(ctx context.Context, digestID string) ([]Notification, error) {
 	return s.notifications(ctx, `WHERE digest_id = $1 AND sent_at IS NULL AND dead_at IS NULL ORDER BY `+byUrgency+`, created_at, id`, digestID)
 }
+
+// ReviveNotifications gives rows another chance that died of their channel's trouble, not of their own: an outage, a limit, a
+// webhook that was not there. Rows of a channel that has accepted something since are all due again; of a channel that has
+// not, the most urgent one is tried. Only rows that died before the given time and are younger than three days count. It
+// returns the channels concerned.
+func (s *Store) ReviveNotifications(ctx context.Context, before time.Time) ([]string, error) {
+	rows, err := s.pool.Query(ctx, `
+WITH dead AS (
+	SELECT id, channel, dead_at, row_number() OVER (PARTITION BY channel ORDER BY `+byUrgency+`, created_at, id) AS place FROM teams_notifications
+	WHERE dead_at <= $1 AND sent_at IS NULL AND created_at > $2
+	  AND (status_code IS NULL OR status_code IN (401, 403, 404, 408, 410, 425, 429) OR status_code >= 500)
+), revived AS (
+	UPDATE teams_notifications n SET dead_at = NULL, next_attempt_at = $3 FROM dead d
+	WHERE n.id = d.id AND (d.place = 1 OR EXISTS (SELECT 1 FROM teams_notifications s WHERE s.channel = d.channel AND s.sent_at > d.dead_at))
+	RETURNING n.channel
+) SELECT DISTINCT channel FROM revived ORDER BY 1`, before, s.opt.Now().AddDate(0, 0, -3), s.opt.Now())
+	if err != nil {
+		return nil, wrap("revive notifications", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return out, wrap("revive notifications", err)
+}

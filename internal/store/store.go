@@ -61,7 +61,8 @@ func New(pool *pgxpool.Pool, o Options) *Store {
 func Open(ctx context.Context, dsn string, maxConns int32) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return nil, &fault.Error{Op: "DATABASE_URL", Kind: fault.Config, Safe: "not a PostgreSQL address; want postgres://user:password@host:5432/db", Permanent: true}
+		return nil, &fault.Error{ //nolint:gosec // an example, no credentials
+			Op: "DATABASE_URL", Kind: fault.Config, Safe: "not a PostgreSQL address; want postgres://user:password@host:5432/db", Permanent: true}
 	}
 	if maxConns > 0 {
 		cfg.MaxConns = maxConns
@@ -128,7 +129,7 @@ func (s *Store) TryLock(ctx context.Context, name string) (unlock func(), ok boo
 		return nil, false, wrap("lock", err)
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, key); err != nil {
 			_ = conn.Conn().Close(ctx) // the server frees the lock with the connection

@@ -228,7 +228,8 @@ func TestLifeOfAClaim(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, send, "an answered claim is not sent again")
 	channels, err = s.SubmitFailed(ctx, c.ID, store.Trouble{Kind: "network"}, store.Event{
-		Event: cards.Event{Type: cards.APIErrorEvent, Details: cards.APIError{}}, Key: "k2"})
+		Event: cards.Event{Type: cards.APIErrorEvent, Details: cards.APIError{}}, Key: "k2",
+	})
 	require.NoError(t, err)
 	require.Empty(t, channels, "a failure that an answer overtook is not told")
 
@@ -509,6 +510,54 @@ func TestNotifications(t *testing.T) {
 	require.Equal(t, 1, counts[1].Dead)
 	require.Equal(t, 3, counts[0].Waiting)
 	require.Equal(t, 2, counts[0].UnacknowledgedUrgency)
+}
+
+func TestRowsThatDiedOfAnOutageAreRevived(t *testing.T) {
+	s, _, clk := open(t)
+	ctx := t.Context()
+	add := func(key string) uuid.UUID {
+		t.Helper()
+		_, err := s.AddEvents(ctx, store.Event{Event: cards.Event{Type: cards.EligibilityDeniedEvent, Details: cards.EligibilityDenied{}}, Key: key})
+		require.NoError(t, err)
+		rows, err := s.Notifications(ctx, nil, 1)
+		require.NoError(t, err)
+		return rows[0].ID
+	}
+	kill := func(id uuid.UUID, status int) {
+		t.Helper()
+		require.NoError(t, s.MarkFailed(ctx, store.SendFailed{ID: id, StatusCode: &status, Text: "x", NextAttemptAt: clk.Now(), Dead: true}))
+	}
+	due := func() int {
+		t.Helper()
+		rows, err := s.DueNotifications(ctx, "SHARED", 10)
+		require.NoError(t, err)
+		return len(rows)
+	}
+	a, b, c := add("a"), add("b"), add("c")
+	kill(a, 503)
+	kill(b, 429)
+	kill(c, 400)
+	channels, err := s.ReviveNotifications(ctx, clk.Now().Add(-time.Minute))
+	require.NoError(t, err)
+	require.Empty(t, channels, "not yet")
+	clk.add(time.Minute)
+	channels, err = s.ReviveNotifications(ctx, clk.Now())
+	require.NoError(t, err)
+	require.Equal(t, []string{"SHARED"}, channels)
+	require.Equal(t, 1, due(), "one row finds out whether the outage is over")
+	clk.add(time.Minute)
+	require.NoError(t, s.MarkSent(ctx, store.Sent{ID: a, StatusCode: 202, At: clk.Now()}))
+	_, err = s.ReviveNotifications(ctx, clk.Now())
+	require.NoError(t, err)
+	rows, err := s.DueNotifications(ctx, "SHARED", 10)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Equal(t, b, rows[0].ID, "the rest follows, but for the card that Teams refused as such")
+	kill(b, 503)
+	clk.add(96 * time.Hour)
+	channels, err = s.ReviveNotifications(ctx, clk.Now())
+	require.NoError(t, err)
+	require.Empty(t, channels, "news of last week")
 }
 
 func letter(task string, claim *uuid.UUID, at time.Time) store.DeadLetter {

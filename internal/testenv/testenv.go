@@ -6,10 +6,10 @@ package testenv
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,8 +52,8 @@ func (c *closers) add(f func()) { c.mu.Lock(); defer c.mu.Unlock(); c.fns = appe
 func (c *closers) run() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := len(c.fns) - 1; i >= 0; i-- {
-		c.fns[i]()
+	for _, v := range slices.Backward(c.fns) {
+		v()
 	}
 	c.fns = nil
 }
@@ -222,7 +222,7 @@ func Logger(t testing.TB) *slog.Logger {
 }
 
 // Discard is a logger for benchmarks and for goroutines that may outlive their test.
-func Discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func Discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 type testWriter struct{ t testing.TB }
 

@@ -81,18 +81,18 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// exchange sends body and keeps what comes back before reading it.
+// exchange sends body and keeps what comes back before reading it; of an answer that was cut off, the part that came.
 func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
 	start := time.Now()
 	raw, err := h.send.Send(ctx, body)
 	if err != nil {
 		h.opt.Observe(event, string(fault.KindOf(err)), time.Since(start))
+		h.keepPart(ctx, raw, keep)
 		return nil, uuid.Nil, err
 	}
-	keep.Direction, keep.HTTPStatus, keep.ContentType, keep.Body = store.In, &raw.Status, raw.ContentType, raw.Body
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
-	id, err := h.store.SaveMessage(wctx, keep)
+	id, err := h.store.SaveMessage(wctx, answered(keep, raw))
 	if err != nil {
 		h.opt.Observe(event, string(fault.KindOf(err)), raw.Duration)
 		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
@@ -104,6 +104,24 @@ func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep
 	}
 	h.opt.Observe(event, outcome, raw.Duration)
 	return a, id, err
+}
+
+// answered fills in what came back.
+func answered(m store.Message, raw *nphiesclient.RawAnswer) store.Message {
+	m.Direction, m.HTTPStatus, m.ContentType, m.Body = store.In, &raw.Status, raw.ContentType, raw.Body
+	return m
+}
+
+// keepPart keeps the part of an answer that came before it was cut off, for people to look at. It decides nothing.
+func (h *Handlers) keepPart(ctx context.Context, raw *nphiesclient.RawAnswer, keep store.Message) {
+	if raw == nil || len(raw.Body) == 0 {
+		return
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if _, err := h.store.SaveMessage(ctx, answered(keep, raw)); err != nil {
+		h.log.WarnContext(ctx, "part of an answer not kept", slog.String("error", err.Error()))
+	}
 }
 
 // notify asks for the channels to be drained. A failure is logged and nothing more: the rows are written, the reconciler finds

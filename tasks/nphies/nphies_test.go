@@ -180,6 +180,8 @@ func TestSubmitReachesEveryOutcome(t *testing.T) {
 				require.NotEmpty(t, c.ErrorCode)
 			case store.Pending:
 				require.NotNil(t, c.NextPollAt)
+			default:
+				t.Fatalf("no outcome: %s", c.State)
 			}
 		})
 	}

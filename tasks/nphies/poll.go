@@ -115,6 +115,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	start := time.Now()
 	raw, err := h.send.Send(ctx, body)
 	if err != nil {
+		h.keepPart(ctx, raw, store.Message{Event: nphiesclient.EventPollResponse, License: license, ReplyTo: &id})
 		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), time.Since(start))
 		if nphiesclient.DeliveryOf(err) == nphiesclient.DeliveryNotSent {
 			wctx, cancel := afterwards(ctx)

@@ -121,6 +121,7 @@ func (h *Handlers) interpret(ctx context.Context, claim uuid.UUID, a *nphiesclie
 		} else {
 			out.Trouble = t
 		}
+	default: // taken in, no decision yet
 	}
 	return out, nil
 }
@@ -178,6 +179,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 				d.Errors = []cards.ReportedError{{Code: answer.Trouble.Code}}
 			}
 			out = append(out, event("rejected/"+answer.Fingerprint, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
+		default: // no outcome yet
 		}
 		return out
 	}

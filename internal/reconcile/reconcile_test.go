@@ -1,0 +1,222 @@
+package reconcile_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"github.com/shopspring/decimal"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/actions"
+	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/reconcile"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+type oneChannel struct{}
+
+func (oneChannel) Channels(who []cards.Stakeholder) []store.Channel {
+	return []store.Channel{{Name: "ALL", Stakeholders: who}}
+}
+
+type bench struct {
+	*reconcile.Reconciler
+	t     *testing.T
+	store *store.Store
+	queue *broker.Queue
+	pool  *pgxpool.Pool
+	redis *redis.Client
+	now   time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, pool: testenv.Pool(t), redis: testenv.Redis(t), now: time.Now()}
+	clock := func() time.Time { return b.now }
+	b.store = store.New(b.pool, store.Options{Router: oneChannel{}, Now: clock})
+	b.queue = broker.New(b.redis)
+	log := testenv.Logger(t)
+	b.Reconciler = reconcile.New(b.store, b.queue, &reconcile.Letters{Store: b.store, Notify: b.queue, Log: log, Endpoint: "nphies.example"}, log, reconcile.Options{
+		Interval: time.Second, Settle: 30 * time.Second, RecheckAfter: time.Hour, Licenses: []string{"PR-1"}, Now: clock,
+	})
+	return b
+}
+
+func (b *bench) once() {
+	b.t.Helper()
+	require.NoError(b.t, b.Once(b.t.Context()))
+}
+
+func (b *bench) claim(n int) store.Claim {
+	b.t.Helper()
+	c, _, err := b.store.CreateClaim(b.t.Context(), store.NewClaim{
+		License: "PR-1", Identifier: store.Identifier{System: "s", Value: fmt.Sprintf("CLM-%d", n)}, Payer: "INS", Claimed: decimal.New(100, -2),
+		HeaderID: "h", BundleID: "b", SourceHash: "x", Event: "claim-request", Body: []byte("{}"),
+	})
+	require.NoError(b.t, err)
+	return c
+}
+
+func (b *bench) state(t tasks.Task) string {
+	b.t.Helper()
+	s, err := b.queue.TaskState(t.Queue, t.ID)
+	require.NoError(b.t, err)
+	return s
+}
+
+func TestRedisMayBeEmptiedAtAnyTime(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	var claims []store.Claim
+	for n := range 700 { // more than a page
+		claims = append(claims, b.claim(n))
+	}
+	check, _, err := b.store.CreateCheck(ctx, store.NewCheck{License: "PR-1", Identifier: store.Identifier{System: "s", Value: "E"}, Payer: "INS", HeaderID: "h", BundleID: "b", SourceHash: "x", Body: []byte("{}")})
+	require.NoError(t, err)
+	_, err = b.store.AddEvents(ctx, store.Event{Event: cards.Event{Type: cards.EligibilityDeniedEvent, Details: cards.EligibilityDenied{}}, Key: "k"})
+	require.NoError(t, err)
+	_, err = b.queue.Enqueue(ctx, tasks.NewSubmit(claims[0].ID, 1))
+	require.NoError(t, err)
+	require.NoError(t, b.redis.FlushDB(ctx).Err())
+
+	b.once()
+	require.Empty(t, b.state(tasks.NewSubmit(claims[0].ID, 1)), "what was just touched is left alone")
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	for _, c := range claims {
+		require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 1)))
+	}
+	require.Equal(t, "pending", b.state(tasks.NewEligibility(check.ID, 1)))
+	info, err := b.queue.Inspector().GetQueueInfo(tasks.QueuePoll)
+	require.NoError(t, err)
+	require.Equal(t, 1, info.Pending, "the mailbox is looked after")
+	info, err = b.queue.Inspector().GetQueueInfo(tasks.QueueTeams)
+	require.NoError(t, err)
+	require.Positive(t, info.Pending+info.Scheduled, "the waiting notification has a drain")
+
+	b.once()
+	info, err = b.queue.Inspector().GetQueueInfo(tasks.QueueSubmit)
+	require.NoError(t, err)
+	require.Equal(t, 700, info.Size, "a second look adds nothing")
+}
+
+func TestPendingForTooLongIsSentAgain(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	c := b.claim(1)
+	_, err := b.pool.Exec(ctx, `UPDATE claims SET state = 'pending', next_poll_at = $2 WHERE id = $1`, c.ID, b.now.Add(-time.Second))
+	require.NoError(t, err)
+	b.once()
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)))
+	b.once()
+	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 3)), "once")
+}
+
+func TestArchivedTasksBecomeDeadLetters(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	c := b.claim(1)
+	task := tasks.NewSubmit(c.ID, 1)
+	poll := tasks.NewPoll("PR-1", b.now)
+	for _, x := range []tasks.Task{task, poll, tasks.NewNotify("SRE", b.now)} {
+		_, err := b.queue.Enqueue(ctx, x)
+		require.NoError(t, err)
+		require.NoError(t, b.queue.Inspector().ArchiveTask(x.Queue, x.ID))
+	}
+	_, err := asynq.NewClientFromRedisClient(b.redis).Enqueue(asynq.NewTask(tasks.TypeSubmit, []byte("no json")), asynq.Queue(tasks.QueueSubmit), asynq.TaskID("odd"))
+	require.NoError(t, err)
+	require.NoError(t, b.queue.Inspector().ArchiveTask(tasks.QueueSubmit, "odd"))
+	b.once()
+	b.once()
+	list, err := b.store.DeadLetters(ctx, store.LetterFilter{})
+	require.NoError(t, err)
+	require.Len(t, list, 4)
+	byType := map[string]store.DeadLetter{}
+	for _, l := range list {
+		byType[l.TaskType+l.Reference] = l
+	}
+	letter := byType[tasks.TypeSubmit+"CLM-1"]
+	require.Equal(t, &c.ID, letter.ClaimID)
+	require.Equal(t, "PR-1", byType[tasks.TypePoll+"PR-1"].License)
+	require.Contains(t, byType, tasks.TypeNotify+"SRE")
+	notes, err := b.store.Notifications(ctx, &c.ID, 10)
+	require.NoError(t, err)
+	require.Len(t, notes, 2, "the dead letter, and that the submission failed; each once")
+
+	// A claim that waits for a person is not enqueued by the machine.
+	b.now = b.now.Add(time.Hour)
+	b.once()
+	require.Equal(t, "archived", b.state(task))
+
+	// Retried: the archived task goes, a new one with a fresh budget comes. The reconciler does not bring the old one back.
+	core := &actions.Core{Store: b.store, Queue: b.queue}
+	d, err := core.Retry(ctx, store.Decision{ID: letter.ID, Actor: "op", Source: "cli", Reason: "again"})
+	require.NoError(t, err)
+	require.True(t, d.Applied)
+	require.Empty(t, b.state(task))
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)))
+	d, err = core.Discard(ctx, store.Decision{ID: letter.ID, Actor: "other", Source: "cli", Reason: "no"})
+	require.NoError(t, err)
+	require.False(t, d.Applied)
+	require.Equal(t, "op", d.Letter.DecidedBy)
+
+	// The decision stands even if Redis forgot: the wish is in the record.
+	require.NoError(t, b.redis.FlushDB(ctx).Err())
+	b.once()
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)))
+
+	for _, kind := range []string{tasks.TypePoll + "PR-1", tasks.TypeNotify + "SRE"} {
+		d, err = core.Retry(ctx, store.Decision{ID: byType[kind].ID, Actor: "op", Source: "cli", Reason: "again"})
+		require.NoError(t, err)
+		require.True(t, d.Applied)
+	}
+	_, err = core.Retry(ctx, store.Decision{ID: uuid.New(), Actor: "op", Source: "cli", Reason: "again"})
+	require.True(t, store.IsNotFound(err))
+}
+
+func TestOneOutageOfThePollIsOneLetter(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	b.once()
+	for i := range 3 {
+		p := tasks.NewPoll("PR-1", b.now.Add(time.Duration(i)*time.Minute))
+		_, err := b.queue.Enqueue(ctx, p)
+		require.NoError(t, err)
+		require.NoError(t, b.queue.Inspector().ArchiveTask(p.Queue, p.ID))
+		b.once()
+	}
+	list, err := b.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.NoError(t, b.store.SettleDeadLetter(ctx, tasks.TypePoll, "PR-1"))
+	b.once()
+	list, err = b.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
+	require.NoError(t, err)
+	require.Empty(t, list, "what was settled stays so, though its archived tasks are still there")
+}
+
+func TestOnlyOneLooksAtATime(t *testing.T) {
+	b := newBench(t)
+	unlock, ok, err := b.store.TryLock(t.Context(), "reconcile")
+	require.NoError(t, err)
+	require.True(t, ok)
+	b.once()
+	states, err := b.store.PollStates(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, states)
+	unlock()
+	b.once()
+	states, err = b.store.PollStates(t.Context())
+	require.NoError(t, err)
+	require.Len(t, states, 1)
+}
