@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,10 +30,10 @@ type letterFilter struct {
 
 func (f letterFilter) store(states ...store.LetterState) (store.LetterFilter, error) {
 	if f.Queue != "" && !slices.Contains(tasks.Queues(), f.Queue) {
-		return store.LetterFilter{}, fmt.Errorf("--queue: %q is not allowed; want one of %v", f.Queue, tasks.Queues())
+		return store.LetterFilter{}, wrongUsage("--queue: %q is not allowed; want one of %v", f.Queue, tasks.Queues())
 	}
 	if f.ErrorKind != "" && !slices.Contains(fault.Kinds(), fault.Kind(f.ErrorKind)) {
-		return store.LetterFilter{}, fmt.Errorf("--error-kind: %q is not allowed; want one of %v", f.ErrorKind, fault.Kinds())
+		return store.LetterFilter{}, wrongUsage("--error-kind: %q is not allowed; want one of %v", f.ErrorKind, fault.Kinds())
 	}
 	return store.LetterFilter{States: states, Queue: f.Queue, ErrorKind: f.ErrorKind, Reference: f.Reference}, nil
 }
@@ -214,10 +213,10 @@ func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context
 		return err
 	}
 	if (len(c.IDs) == 0) == (c.letterFilter == letterFilter{}) {
-		return errors.New("name dead letters by id, or choose them by --queue, --error-kind or --reference")
+		return wrongUsage("name dead letters by id, or choose them by --queue, --error-kind or --reference")
 	}
 	if oneLine(c.Reason) == "" {
-		return errors.New("--reason: is empty; say why")
+		return wrongUsage("--reason: is empty; say why")
 	}
 	a, err := e.open()
 	if err != nil {

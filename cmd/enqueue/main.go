@@ -48,7 +48,14 @@ type env struct {
 	failed bool
 }
 
-// notDone is returned when the results on stdout already say what could not be done.
+// usageError is a wrong flag or argument: exit status 2.
+type usageError struct{ problem string }
+
+func (e *usageError) Error() string { return e.problem }
+
+func wrongUsage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// errNotDone is returned when the results on stdout already say what could not be done.
 var errNotDone = errors.New("not all was done")
 
 func main() {
@@ -85,6 +92,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case errors.Is(err, errNotDone):
 		return 1
+	case isUsage(err):
+		_, _ = fmt.Fprintf(stderr, "enqueue: %v\nTry: enqueue --help\n", err)
+		return 2
 	case errors.Is(err, context.Canceled):
 		_, _ = fmt.Fprintln(stderr, "enqueue: interrupted; what is printed above was done")
 		return 1
@@ -97,6 +107,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 1
 	}
 	return 0
+}
+
+func isUsage(err error) bool {
+	_, ok := errors.AsType[*usageError](err)
+	return ok
 }
 
 // print writes one result: text as a line of fields, or the value as JSON.

@@ -181,7 +181,7 @@ func (c *listCmd) Run(e *env) error {
 			}
 		}
 		if f.States == nil {
-			return fmt.Errorf("--state: %q is not allowed; want %s", c.State, strings.Join(names, ", "))
+			return wrongUsage("--state: %q is not allowed; want %s", c.State, strings.Join(names, ", "))
 		}
 	}
 	a, err := e.open()
@@ -240,12 +240,12 @@ func (c *inspectCmd) Run(e *env) error {
 // Run prints synthetic claims.
 func (c *generateCmd) Run(e *env) error {
 	if c.N < 0 {
-		return fmt.Errorf("-n: %d is not allowed; want 0 or more", c.N)
+		return wrongUsage("-n: %d is not allowed; want 0 or more", c.N)
 	}
 	known := map[string]bool{"professional": true, "pharmacy": true, "institutional": true, "oral": true, "vision": true}
 	for _, k := range c.Kinds {
 		if !known[k] {
-			return fmt.Errorf("--kinds: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
+			return wrongUsage("--kinds: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
 		}
 	}
 	w := bufio.NewWriter(e.out)

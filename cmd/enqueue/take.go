@@ -174,7 +174,7 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 	err := e.each(paths, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
 		if err == nil && req.Event != event {
-			err = fmt.Errorf("this is a %s, wanted a %s", req.Event, event)
+			err = fmt.Errorf("wanted a %[2]s message, this is %[1]s", req.Event, event)
 		}
 		if err != nil {
 			return e.printInvalid(raw, err)
