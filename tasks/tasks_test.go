@@ -82,7 +82,6 @@ func TestPayloadsHoldIdsOnly(t *testing.T) {
 	for _, s := range tasks.Table() {
 		typ := reflect.TypeOf(s.Payload)
 		for f := range typ.Fields() {
-			f := f
 			require.Contains(t, []string{"check_id", "claim_id", "license", "channel"}, f.Tag.Get("json"), "%s: is this an id?", s.Type)
 		}
 	}

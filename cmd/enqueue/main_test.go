@@ -237,7 +237,9 @@ func TestDeadLettersOnTheCommandLine(t *testing.T) {
 	for code, list := range map[int][][]string{
 		1: {{"dead", "retry", "--reason", "x", "0192f0c1-0000-7000-8000-0000000000aa"}, {"dead", "show", "0192f0c1-0000-7000-8000-0000000000aa"}},
 		2: {
-			{"dead", "retry", "--reason", "x"}, {"dead", "retry", "--reason", " ", id.String()}, {"dead", "retry", "--reason", "x", "--queue", "other"},
+			{"dead", "retry", "--reason", "x"},
+			{"dead", "retry", "--reason", " ", id.String()},
+			{"dead", "retry", "--reason", "x", "--queue", "other"},
 			{"dead", "discard", "--reason", "x", "--error-kind", "other"},
 		},
 	} {

@@ -45,15 +45,20 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 	if err != nil {
 		return nil, err
 	}
-	// Each running task may hold a connection of its own for a lock beside the one it works with.
-	conns := int32(8)
+	// A poll or drain holds a connection for its lock beside the one it works with; the others wait for NPHIES most of the time.
+	conns := 6
 	for i := range specs {
-		if specs[i].Queue == tasks.QueueSubmit {
+		switch specs[i].Queue {
+		case tasks.QueueSubmit:
 			specs[i].Concurrency = cfg.Concurrency
+			conns += (cfg.Concurrency + 1) / 2
+		case tasks.QueueEligibility:
+			conns += specs[i].Concurrency / 2
+		default:
+			conns += 2 * specs[i].Concurrency
 		}
-		conns += int32(2 * specs[i].Concurrency) //nolint:gosec // small, checked by config
 	}
-	a, err := app.Open(ctx, cfg, log, conns)
+	a, err := app.Open(ctx, cfg, log, int32(conns)) //nolint:gosec // small, config bounds it
 	if err != nil {
 		return nil, err
 	}
