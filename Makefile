@@ -3,7 +3,7 @@ SHELL   := /bin/sh
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X github.com/claimlinc/nphiesq/internal/app.version=$(VERSION)
 LINT    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-FUZZ    ?= 5s
+FUZZ    ?= 3000x
 ARGS    ?=
 
 .DEFAULT_GOAL := help
@@ -40,10 +40,10 @@ vet:
 test-race:
 	go test -race -shuffle=on -timeout 15m ./...
 
-fuzz: ## each fuzz target for FUZZ (5s)
+fuzz: ## each fuzz target for FUZZ (3000x; or a time: 60s)
 	@for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz' || true); do \
-			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p || exit 1; \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) -fuzzminimizetime 10x $$p || exit 1; \
 		done; \
 	done
 

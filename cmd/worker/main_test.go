@@ -36,6 +36,7 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	testenv.OnExit(func() { _ = os.RemoveAll(dir) })
 	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", dir, ".", "../enqueue")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)

@@ -42,6 +42,9 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// OnExit lets f run after all tests of the package, for what they share.
+func OnExit(f func()) { cleanup.add(f) }
+
 type closers struct {
 	mu  sync.Mutex
 	fns []func()
