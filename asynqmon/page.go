@@ -49,8 +49,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, name string, re
 	body := rec.body.Bytes()
 	switch {
 	case rec.status >= 500:
-		// asynqmon would show the text of Redis' error, which holds addresses.
-		refuse(w, http.StatusBadGateway, "Redis did not answer, or the queue holds an entry that asynqmon cannot read")
+		// asynqmon would show the text of Redis' error, which holds addresses. It says 500 for an unknown queue, too.
+		refuse(w, http.StatusBadGateway, "no such queue, or Redis did not answer, or the queue holds an entry that cannot be read")
 		return
 	case rec.status >= 300 && rec.status < 400:
 		refuse(w, http.StatusNotFound, "not found") // only a path that was not clean
@@ -91,7 +91,7 @@ func harden(h http.Header, nonce string) {
 	policy := "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	if nonce != "" {
 		policy = "default-src 'none'; script-src 'self' 'nonce-" + nonce + "'; style-src 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self'; " +
-			"manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	}
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -100,13 +100,15 @@ func harden(h http.Header, nonce string) {
 }
 
 var (
-	fontLink   = regexp.MustCompile(`<link rel="stylesheet" href="https://fonts\.googleapis\.com/[^"]*"/>`)
-	scriptOpen = []byte("<script>")
+	fontLink     = regexp.MustCompile(`<link rel="stylesheet" href="https://fonts\.googleapis\.com/[^"]*"/>`)
+	manifestLink = regexp.MustCompile(`<link rel="manifest"[^>]*>`)
+	scriptOpen   = []byte("<script>")
 )
 
-// rewrite drops the links to Google's fonts, gives the inline scripts their nonce and puts the link home under the page.
+// rewrite drops the links that must not be followed, gives the inline scripts their nonce and puts the link home under the page.
 func rewrite(page []byte, nonce, home string) []byte {
-	page = fontLink.ReplaceAll(page, nil)
+	page = dropped.ReplaceAll(page, nil)
+	page = manifestLink.ReplaceAll(page, nil) // browsers fetch it without cookies and would get the sign-in page
 	page = bytes.ReplaceAll(page, scriptOpen, []byte(`<script nonce="`+nonce+`">`))
 	if home != "" {
 		link := `<a href="` + html.EscapeString(home) + `" style="position:fixed;right:16px;bottom:16px;z-index:2000;padding:8px 14px;border-radius:999px;` +

@@ -1,0 +1,230 @@
+package web_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/store"
+)
+
+// chromium finds the browser. It fails the test where there is none: what it shows is part of what is promised.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{
+		"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell", "/usr/bin/chromium", "/snap/bin/chromium",
+		"/Applications/Chromium.app/Contents/MacOS/Chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+	} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("no Chromium found: apt-get install -y --no-install-recommends chromium fonts-liberation fonts-noto-core (or brew install --cask chromium)")
+	return ""
+}
+
+// watcher notes what goes wrong in a tab and where its requests go.
+type watcher struct {
+	mu       sync.Mutex
+	troubles []string
+	hosts    map[string]bool
+}
+
+func (w *watcher) see(ev any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch ev := ev.(type) {
+	case *log.EventEntryAdded:
+		// hibiken's charts compute negative sizes while the window is resized; that is theirs and does no harm.
+		ownChart := ev.Entry.Source == "rendering" && strings.Contains(ev.Entry.URL, "/queues/static/")
+		if (ev.Entry.Level == "error" || ev.Entry.Level == "warning") && !ownChart {
+			w.troubles = append(w.troubles, fmt.Sprintf("%s %s: %s %s", ev.Entry.Source, ev.Entry.Level, ev.Entry.Text, ev.Entry.URL))
+		}
+	case *runtime.EventExceptionThrown:
+		w.troubles = append(w.troubles, "exception: "+ev.ExceptionDetails.Text)
+	case *runtime.EventConsoleAPICalled:
+		if ev.Type == "error" {
+			text := "console.error:"
+			for _, a := range ev.Args {
+				text += " " + string(a.Value) + a.Description
+			}
+			w.troubles = append(w.troubles, text)
+		}
+	case *network.EventRequestWillBeSent:
+		if u, err := url.Parse(ev.Request.URL); err == nil && u.Scheme != "data" {
+			w.hosts[u.Host] = true
+		}
+	}
+}
+
+func TestInABrowser(t *testing.T) {
+	path := chromium(t)
+	s := open(t)
+	fill(t, s)
+	seen := &watcher{hosts: map[string]bool{}}
+	opts := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-background-networking", true),
+	}
+	if os.Geteuid() == 0 {
+		opts = append(opts, chromedp.NoSandbox)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(opts...), chromedp.WithListener(seen.see))
+	defer cancel()
+
+	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("about:blank"))) // the browser lives as long as the context of the first step
+	shots := t.ArtifactDir()
+	// do runs steps, and leaves a picture of the page they got stuck on.
+	do := func(steps ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		short, stop := context.WithTimeout(ctx, 20*time.Second)
+		defer stop()
+		if err := chromedp.Do(short, steps...); err != nil {
+			if png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot()); err == nil {
+				_ = os.WriteFile(filepath.Join(shots, "stuck.png"), png, 0o600)
+			}
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			require.NoError(t, err, "stuck; the page says %v; %s/stuck.png is kept with -artifacts", seen.troubles, shots)
+		}
+	}
+	picture := func(name string) {
+		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(shots, name+".png"), png, 0o600))
+	}
+	shoot := func(name string, look func(dark bool, width int64)) {
+		for _, v := range []struct {
+			suffix string
+			dark   bool
+			width  int64
+		}{{"wide-light", false, 1280}, {"wide-dark", true, 1280}, {"narrow-light", false, 390}, {"narrow-dark", true, 390}} {
+			scheme := "light"
+			if v.dark {
+				scheme = "dark"
+			}
+			do(chromedp.EmulateViewport(v.width, 900))
+			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			require.NoError(t, err)
+			look(v.dark, v.width)
+			picture(name + "-" + v.suffix)
+		}
+	}
+	// fits holds our own pages to the width of the screen and to the colours of the scheme.
+	fits := func(dark bool, width int64) {
+		over, err := chromedp.Run(ctx, chromedp.Evaluate[float64](`document.documentElement.scrollWidth`))
+		require.NoError(t, err)
+		require.LessOrEqual(t, int64(over), width, "wider than the screen")
+		colour, err := chromedp.Run(ctx, chromedp.Evaluate[string](`getComputedStyle(document.body).backgroundColor`))
+		require.NoError(t, err)
+		require.Equal(t, map[bool]string{false: "rgb(244, 246, 245)", true: "rgb(17, 23, 20)"}[dark], colour)
+		faint, err := chromedp.Run(ctx, chromedp.Evaluate[string](contrast))
+		require.NoError(t, err)
+		require.Empty(t, faint, "contrast below AA")
+		unnamed, err := chromedp.Run(ctx, chromedp.Evaluate[float64](`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length).length`))
+		require.NoError(t, err)
+		require.Zero(t, unnamed, "fields without a label")
+	}
+	visit := func(path string) {
+		do(chromedp.Navigate(s.URL+path), chromedp.WaitVisible("main"))
+	}
+
+	visit("/")
+	shoot("login", fits)
+	do(chromedp.SendKeys("#name", "amal"), chromedp.SendKeys("#password", password), chromedp.Click("main button"), chromedp.WaitVisible("#needs"))
+	shoot("overview", fits)
+	open, err := s.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
+	require.NoError(t, err)
+	for name, path := range map[string]string{
+		"claims": "/claims", "claim": "/claims/" + open[0].ClaimID.String(), "answered": "/claims?state=partial", "dead": "/dead", "letter": "/dead/" + open[0].ID.String(),
+		"notifications": "/notifications", "audit": "/audit", "eligibility": "/eligibility",
+	} {
+		visit(path)
+		if name == "answered" {
+			do(chromedp.Click("tbody a"), chromedp.WaitVisible("#answers"))
+		}
+		shoot(name, fits)
+	}
+	// A decision, with the keyboard and the mouse only.
+	visit("/dead/" + open[0].ID.String())
+	do(chromedp.SendKeys("#retry-reason", "the line is back"), chromedp.Click("form[action$='/retry'] button"), chromedp.WaitVisible(".result[role=status]"))
+	shoot("decided", fits)
+
+	// asynqmon's own pages are shown wide only: its charts do not fit a phone.
+	do(chromedp.EmulateViewport(1280, 900), chromedp.Navigate(s.URL+"/queues/"), chromedp.WaitVisible(`//a[contains(., "nphies-submit")]`))
+	picture("queues")
+	do(chromedp.Navigate(s.URL+"/queues/queues/nphies-submit?status=archived"), chromedp.WaitVisible(`//p[contains(., "Archived")] | //button[contains(., "Archived")] | //span[contains(., "Archived")]`))
+	shoot("archive", nil)
+	home, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector('body > a').getAttribute('href')`))
+	require.NoError(t, err)
+	require.Equal(t, "/", home)
+
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	require.Empty(t, seen.troubles)
+	require.Equal(t, map[string]bool{strings.TrimPrefix(s.URL, "http://"): true}, seen.hosts)
+	t.Log("screenshots (kept with -artifacts):", shots)
+}
+
+// fill makes pages worth looking at.
+func fill(t *testing.T, s *site) {
+	t.Helper()
+	for range 6 {
+		s.answered(t, s.claim(t))
+	}
+	for range 4 {
+		s.claim(t)
+	}
+	for range 3 {
+		s.deadLetter(t, s.claim(t))
+	}
+	notes, err := s.store.Notifications(t.Context(), nil, 10)
+	require.NoError(t, err)
+	for i, n := range notes {
+		if i%2 == 0 {
+			require.NoError(t, s.store.MarkSent(t.Context(), store.Sent{ID: n.ID, StatusCode: 202, At: time.Now(), WebhookURL: "https://hooks.example/…#1"}))
+		}
+	}
+	status := 400
+	require.NoError(t, s.store.MarkFailed(t.Context(), store.SendFailed{ID: notes[1].ID, StatusCode: &status, Text: "post card: invalid HTTP 400: the webhook refuses the card", NextAttemptAt: time.Now(), Dead: true}))
+	_, err = s.store.PollFailed(t.Context(), "PR-1", store.Trouble{Kind: "network", Text: "poll: network: no connection to NPHIES"}, time.Time{})
+	require.NoError(t, err)
+	old := s.claim(t)
+	letter, _ := s.deadLetter(t, old)
+	_, err = s.store.DiscardLetter(t.Context(), store.Decision{ID: letter.ID, Actor: "olga", Source: "cli", Reason: "billed on paper"})
+	require.NoError(t, err)
+	require.NoError(t, s.queue.Inspector().PauseQueue("teams"))
+	_, _, err = s.store.CreateCheck(t.Context(), store.NewCheck{License: "PR-1", Identifier: store.Identifier{System: "http://p.example/e", Value: "ELG-0001"}, Payer: "INS-1", PayerName: "Demo Insurance", HeaderID: "h", BundleID: "b", SourceHash: "s", Body: []byte("{}")})
+	require.NoError(t, err)
+}
+
+// contrast returns the texts whose contrast with what is behind them is below 4.5, or 3 where they are large.
+const contrast = `(() => {
+  const rgb = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+  const lum = c => { const f = c.slice(0, 3).map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * f[0] + .7152 * f[1] + .0722 * f[2]; };
+  const back = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; } return [255, 255, 255, 1]; };
+  const out = [];
+  for (const e of document.querySelectorAll('body *')) {
+    if (!e.offsetParent || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+    const s = getComputedStyle(e), a = lum(rgb(s.color)), b = lum(back(e)), ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    const size = parseFloat(s.fontSize), large = size >= 24 || (size >= 18.66 && s.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) out.push(e.textContent.trim().slice(0, 40) + ' ' + ratio.toFixed(2));
+  }
+  return out.join('; ');
+})()`
