@@ -100,15 +100,14 @@ func harden(h http.Header, nonce string) {
 }
 
 var (
-	fontLink     = regexp.MustCompile(`<link rel="stylesheet" href="https://fonts\.googleapis\.com/[^"]*"/>`)
-	manifestLink = regexp.MustCompile(`<link rel="manifest"[^>]*>`)
-	scriptOpen   = []byte("<script>")
+	// Google's fonts, and the manifest: browsers fetch that one without the session's cookie.
+	dropped    = regexp.MustCompile(`<link rel="stylesheet" href="https://fonts\.googleapis\.com/[^"]*"/>|<link rel="manifest"[^>]*/>`)
+	scriptOpen = []byte("<script>")
 )
 
 // rewrite drops the links that must not be followed, gives the inline scripts their nonce and puts the link home under the page.
 func rewrite(page []byte, nonce, home string) []byte {
 	page = dropped.ReplaceAll(page, nil)
-	page = manifestLink.ReplaceAll(page, nil) // browsers fetch it without cookies and would get the sign-in page
 	page = bytes.ReplaceAll(page, scriptOpen, []byte(`<script nonce="`+nonce+`">`))
 	if home != "" {
 		link := `<a href="` + html.EscapeString(home) + `" style="position:fixed;right:16px;bottom:16px;z-index:2000;padding:8px 14px;border-radius:999px;` +
