@@ -59,8 +59,7 @@ type refusal struct {
 func (e *refusal) Error() string { return e.text }
 
 func statusOf(err error) int {
-	var r *refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.status
 	}
 	return http.StatusInternalServerError

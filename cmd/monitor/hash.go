@@ -28,7 +28,7 @@ func hash(stdin io.Reader, stdout, stderr io.Writer) error {
 
 func readPassword(stdin io.Reader, stderr io.Writer) ([]byte, error) {
 	file, ok := stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) { //nolint:gosec // descriptors are small
+	if !ok || !term.IsTerminal(int(file.Fd())) {
 		all, err := io.ReadAll(io.LimitReader(stdin, 4096))
 		if err != nil {
 			return nil, errors.New("cannot read standard input")
@@ -39,7 +39,7 @@ func readPassword(stdin io.Reader, stderr io.Writer) ([]byte, error) {
 	ask := func(what string) ([]byte, error) {
 		_, _ = fmt.Fprint(stderr, what)
 		defer fmt.Fprintln(stderr)
-		return term.ReadPassword(int(file.Fd())) //nolint:gosec // descriptors are small
+		return term.ReadPassword(int(file.Fd()))
 	}
 	first, err := ask("Password: ")
 	if err != nil {

@@ -58,7 +58,7 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 			conns += 2 * specs[i].Concurrency
 		}
 	}
-	a, err := app.Open(ctx, cfg, log, int32(conns)) //nolint:gosec // small, config bounds it
+	a, err := app.Open(ctx, cfg, log, int32(conns))
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ func TestTimePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, err := web.New(web.Options{Store: store.New(pool, store.Options{}), Queue: broker.New(rc), Redis: rc, Users: users(t), Log: testenv.Discard()})
 		require.NoError(t, err)
-		call := func(method, path, form string, cookie *http.Cookie) *http.Response {
+		call := func(method, path, form string, cookie *http.Cookie) reply {
 			r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(form))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if cookie != nil {
@@ -130,7 +130,9 @@ func TestTimePasses(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
-			return w.Result()
+			resp := w.Result()
+			defer resp.Body.Close()
+			return reply{resp.StatusCode, resp.Header, resp.Cookies()}
 		}
 		right := url.Values{"name": {"amal"}, "password": {password}}.Encode()
 		for range 10 {

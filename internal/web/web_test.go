@@ -95,7 +95,16 @@ func (s *site) signIn(t testing.TB, name string) *visitor {
 	return v
 }
 
-func (v *visitor) do(method, path string, body io.Reader, headers ...string) (*http.Response, string) {
+// reply is an answer whose body has been read.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	cookies    []*http.Cookie
+}
+
+func (r reply) Cookies() []*http.Cookie { return r.cookies }
+
+func (v *visitor) do(method, path string, body io.Reader, headers ...string) (reply, string) {
 	v.t.Helper()
 	r, err := http.NewRequestWithContext(v.t.Context(), method, v.base+path, body)
 	require.NoError(v.t, err)
@@ -107,15 +116,15 @@ func (v *visitor) do(method, path string, body io.Reader, headers ...string) (*h
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(v.t, err)
-	return resp, string(text)
+	return reply{resp.StatusCode, resp.Header, resp.Cookies()}, string(text)
 }
 
-func (v *visitor) get(path string) (*http.Response, string) {
+func (v *visitor) get(path string) (reply, string) {
 	v.t.Helper()
 	return v.do(http.MethodGet, path, nil)
 }
 
-func (v *visitor) post(path string, form url.Values, headers ...string) (*http.Response, string) {
+func (v *visitor) post(path string, form url.Values, headers ...string) (reply, string) {
 	v.t.Helper()
 	return v.do(http.MethodPost, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
 }
@@ -158,7 +167,7 @@ func (s *site) answered(t testing.TB, c store.Claim) {
 		ClaimID: c.ID, MessageID: id, Fingerprint: uuid.NewString(), Outcome: "complete", Adjudication: "partial", State: store.Partial,
 		Response: store.Identifier{System: "http://i.example", Value: "RESP-1"}, Approved: decimal.NewNullDecimal(decimal.RequireFromString("12000.25")),
 		Disposition: "partly approved", Detail: []byte(`{"items":[{"sequence":1,"outcome":"partial","amounts":{"benefit":12000.25},"reasons":["MN-1-1"]}]}`),
-	}, func(a store.Applied) []store.Event {
+	}, func(store.Applied) []store.Event {
 		return []store.Event{{Event: cards.Event{Type: cards.ClaimSubmittedEvent, Details: cards.ClaimSubmitted{ClaimID: c.ID.String(), ClaimRef: c.Identifier.Value, Payer: c.Payer, Amount: "12333.50", Items: 2}}, Key: c.ID.String(), ClaimID: &c.ID}}
 	})
 	require.NoError(t, err)
