@@ -50,7 +50,7 @@ func newSessions(now func() time.Time, insecure bool) *sessions {
 }
 
 func (s *sessions) cookie(value string, age time.Duration) *http.Cookie {
-	c := &http.Cookie{Name: "__Host-session", Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode} //nolint:gosec // Secure is taken back only by MONITOR_INSECURE_COOKIES
+	c := &http.Cookie{Name: "__Host-session", Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
 	if s.insecure { // loopback and the demo, by a setting of its own
 		c.Name, c.Secure = "session", false
 	}
