@@ -330,7 +330,12 @@ func (s *splitter) next(c *cutter, inArray bool) bool {
 	c.skip(inArray)
 	value := bytes.TrimSpace(c.data[start:c.i])
 	line := c.line(start)
-	if !json.Valid(value) {
+	var whole json.RawMessage
+	if err := json.Unmarshal(value, &whole); err != nil {
+		if at, ok := errors.AsType[*json.SyntaxError](err); ok && at.Offset > 0 {
+			lead := bytes.Index(c.data[start:c.i], value)
+			line = c.line(start + max(lead, 0) + min(int(at.Offset)-1, len(value)))
+		}
 		if !inArray {
 			c.resync(start)
 		}

@@ -73,7 +73,7 @@ func TestSubmitTakesEachClaimOnce(t *testing.T) {
 	changed := strings.Replace(first, `"episode":"`, `"episode":"X`, 1)
 	require.NotEqual(t, first, changed)
 	again, stderr, code = enq(t, changed, "submit", "-")
-	require.Zero(t, code)
+	require.Equal(t, 1, code, "the other content was not taken")
 	require.Contains(t, again, "\texists\n")
 	require.Contains(t, stderr, "other content")
 	require.Contains(t, stderr, "stdin:1")
@@ -148,6 +148,24 @@ func TestBadInputDoesNotStopTheRest(t *testing.T) {
 	for line := range strings.Lines(out) {
 		require.True(t, json.Valid([]byte(line)), line)
 	}
+}
+
+func TestBrokenJSONIsNamedByItsLine(t *testing.T) {
+	site(t)
+	lines := strings.Split(example(t, "claims/01-professional-approved.json"), "\n")
+	lines[20] += " oops"
+	path := file(t, "broken.json", strings.Join(lines, "\n"))
+	out, _, code := enq(t, "", "submit", path)
+	require.Equal(t, 1, code)
+	require.Regexp(t, `broken\.json:2[12]: `, out)
+	// A value the record cannot hold stops only itself.
+	var doc bytes.Buffer
+	require.NoError(t, json.Compact(&doc, []byte(example(t, "claims/01-professional-approved.json"))))
+	bad := strings.Replace(doc.String(), `"claim_number":"`, `"claim_number":"A\u0000`, 1)
+	out, _, code = enq(t, bad+"\n"+doc.String(), "submit", "-")
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "-\tinvalid: stdin:1")
+	require.Contains(t, out, "\tqueued\n")
 }
 
 func example2(t *testing.T) string {

@@ -124,7 +124,7 @@ func (e *env) printTaken(t taken) error {
 	if id == "" {
 		id = "-"
 	}
-	if t.Reason != "" {
+	if t.Result == "invalid" {
 		result += ": " + t.Reason
 	}
 	return e.print(t, id, result)
@@ -180,6 +180,9 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 			return e.printInvalid(raw, err)
 		}
 		id, created, other, task, err := keep(e.ctx, a, req, sourceHash(raw.Data))
+		if store.IsRefused(err) {
+			return e.printInvalid(raw, errors.New("a value cannot be kept: control characters and amounts of a billion and more are not allowed"))
+		}
 		if err != nil {
 			return err
 		}
@@ -192,6 +195,7 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 				e.warn("%s is kept; its task waits for a worker to notice: %v", req.Identifier.Value, err)
 			}
 		} else if other {
+			e.failed, t.Reason = true, "other content"
 			e.warn("%s: %s was taken in before with other content; nothing is sent. A corrected claim needs a new number", raw.Pos(), req.Identifier.Value)
 		}
 		return e.printTaken(t)

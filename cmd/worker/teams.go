@@ -18,7 +18,7 @@ func registerTeams(p *program, registry *prometheus.Registry) error {
 		return &config.SettingError{Name: "TEAMS_HMAC_SECRET_KEY", Problem: err.Error()}
 	}
 	poster := notify.NewPoster(notify.Options{
-		Timeout: c.Teams.Timeout.D(), TotalConnections: c.TotalConns, PerHost: c.ConnsPerHost, AllowInsecure: c.AllowInsecure, Keys: keys,
+		Timeout: c.PostTimeout.D(), TotalConnections: c.TotalConns, PerHost: c.ConnsPerHost, AllowInsecure: c.AllowInsecure, Keys: keys,
 		UserAgent: "nphiesq/" + app.Version(),
 	})
 	limiter := ratelimit.New(p.app.Redis, "teams", ratelimit.Settings{Requests: c.RateRequests, Period: c.RatePeriod.D(), Burst: c.RateBurst})

@@ -129,7 +129,7 @@ func NPHIES(c *config.Config, version string) (*nphiesclient.Client, error) {
 	if err := c.Require("NPHIES_BASE_URL"); err != nil {
 		return nil, err
 	}
-	o := nphiesclient.Config{BaseURL: c.BaseURL, Timeout: c.NPHIES.Timeout.D(), UserAgent: "nphiesq/" + version}
+	o := nphiesclient.Config{BaseURL: c.BaseURL, Timeout: c.ExchangeTimeout.D(), UserAgent: "nphiesq/" + version}
 	load := func(name, path string) ([]byte, error) {
 		body, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 		if err != nil {

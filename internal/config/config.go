@@ -77,20 +77,20 @@ type Servers struct {
 
 // NPHIES is the exchange.
 type NPHIES struct {
-	BaseURL       string  `env:"NPHIES_BASE_URL" doc:"Address of NPHIES; /$process-message is appended."`
-	License       string  `env:"NPHIES_PROVIDER_LICENSE" doc:"Our provider licence. Several, separated by commas, are polled each."`
-	Timeout       Seconds `env:"NPHIES_TIMEOUT" envDefault:"65" doc:"Longest time for one exchange. NPHIES itself gives up after 60 s and answers so."`
-	PollInterval  Seconds `env:"NPHIES_POLL_INTERVAL" envDefault:"300" doc:"Time between two looks into the mailbox of a licence. Waiting messages are fetched at once regardless."`
-	PollCount     int     `env:"NPHIES_POLL_COUNT" envDefault:"50" doc:"Messages asked for in one poll, 1 to 100."`
-	RecheckAfter  Seconds `env:"NPHIES_RECHECK_AFTER" envDefault:"24h" doc:"A claim pending for longer is sent again, byte for byte: NPHIES answers it with its latest response."`
-	PKCS12File    string  `env:"NPHIES_CLIENT_PKCS12_FILE" doc:"Client certificate with key as PKCS#12 (.p12, .pfx)."`
-	PKCS12Pass    Secret  `env:"NPHIES_CLIENT_PKCS12_PASSWORD" doc:"Its passphrase."`
-	CertFile      string  `env:"NPHIES_CLIENT_CERT_FILE" doc:"Client certificate as PEM, instead of PKCS#12."`
-	KeyFile       string  `env:"NPHIES_CLIENT_KEY_FILE" doc:"Its key as PEM."`
-	CAFile        string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
-	IdentifierURL string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
-	OfflineRetry  Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
-	Concurrency   int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
+	BaseURL         string  `env:"NPHIES_BASE_URL" doc:"Address of NPHIES; /$process-message is appended."`
+	License         string  `env:"NPHIES_PROVIDER_LICENSE" doc:"Our provider licence. Several, separated by commas, are polled each."`
+	ExchangeTimeout Seconds `env:"NPHIES_TIMEOUT" envDefault:"65" doc:"Longest time for one exchange. NPHIES itself gives up after 60 s and answers so."`
+	PollInterval    Seconds `env:"NPHIES_POLL_INTERVAL" envDefault:"300" doc:"Time between two looks into the mailbox of a licence. Waiting messages are fetched at once regardless."`
+	PollCount       int     `env:"NPHIES_POLL_COUNT" envDefault:"50" doc:"Messages asked for in one poll, 1 to 100."`
+	RecheckAfter    Seconds `env:"NPHIES_RECHECK_AFTER" envDefault:"24h" doc:"A claim pending for longer is sent again, byte for byte: NPHIES answers it with its latest response."`
+	PKCS12File      string  `env:"NPHIES_CLIENT_PKCS12_FILE" doc:"Client certificate with key as PKCS#12 (.p12, .pfx)."`
+	PKCS12Pass      Secret  `env:"NPHIES_CLIENT_PKCS12_PASSWORD" doc:"Its passphrase."`
+	CertFile        string  `env:"NPHIES_CLIENT_CERT_FILE" doc:"Client certificate as PEM, instead of PKCS#12."`
+	KeyFile         string  `env:"NPHIES_CLIENT_KEY_FILE" doc:"Its key as PEM."`
+	CAFile          string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
+	IdentifierURL   string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
+	OfflineRetry    Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
+	Concurrency     int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
 }
 
 // Teams is notifying.
@@ -105,7 +105,7 @@ type Teams struct {
 	RetryBase     Seconds `env:"TEAMS_RETRY_BASE" envDefault:"15" doc:"Delay after the first failed post of a notification."`
 	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of that delay."`
 	MaxRetryDelay Seconds `env:"TEAMS_MAX_RETRY_DELAY" envDefault:"60" doc:"Its upper limit."`
-	Timeout       Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
+	PostTimeout   Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
 	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Idle connections kept, all hosts together."`
 	ConnsPerHost  int     `env:"TEAMS_CONNECTIONS_PER_HOST" envDefault:"10" doc:"Connections to one host."`
 	DigestAbove   int     `env:"TEAMS_DIGEST_ABOVE" envDefault:"20" doc:"More waiting INFO to MEDIUM notifications than this in one channel are sent as one digest card. 0 switches digests off."`
@@ -261,12 +261,12 @@ func (c *Config) check() error {
 	if c.RetryFactor < 1 || c.RetryFactor > 10 {
 		bad("TEAMS_RETRY_FACTOR", "%v is not allowed; want 1 to 10", c.RetryFactor)
 	}
-	positive("NPHIES_TIMEOUT", c.NPHIES.Timeout)
+	positive("NPHIES_TIMEOUT", c.ExchangeTimeout)
 	positive("NPHIES_POLL_INTERVAL", c.PollInterval)
 	positive("NPHIES_RECHECK_AFTER", c.RecheckAfter)
 	positive("TEAMS_RATE_LIMIT_PERIOD", c.RatePeriod)
 	positive("TEAMS_MAX_RETRY_DELAY", c.MaxRetryDelay)
-	positive("TEAMS_CONNECTION_TIMEOUT", c.Teams.Timeout)
+	positive("TEAMS_CONNECTION_TIMEOUT", c.PostTimeout)
 	positive("TEAMS_RETRY_BASE", c.RetryBase)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)

@@ -17,12 +17,12 @@ import (
 func TestDefaults(t *testing.T) {
 	c, err := config.LoadFrom(nil)
 	require.NoError(t, err)
-	require.Equal(t, 65*time.Second, c.NPHIES.Timeout.D())
+	require.Equal(t, 65*time.Second, c.ExchangeTimeout.D())
 	require.Equal(t, 60, c.RateRequests)
 	require.Equal(t, time.Minute, c.RatePeriod.D())
 	require.Equal(t, 10, c.RateBurst)
 	require.Equal(t, 3, c.MaxRetries)
-	require.Equal(t, 30*time.Second, c.Teams.Timeout.D())
+	require.Equal(t, 30*time.Second, c.PostTimeout.D())
 	require.Equal(t, 24*time.Hour, c.EventTTL.D())
 	require.Equal(t, 90, c.RetentionDays)
 	require.True(t, c.Enabled)
@@ -40,7 +40,7 @@ func TestFormerNamesStayValid(t *testing.T) {
 	require.Equal(t, "https://flower.example", c.MonitorURL)
 	require.Equal(t, "https://runbook.example", c.QueueRunbook)
 	require.Equal(t, []string{"A", "B"}, c.Licenses())
-	require.Equal(t, 2500*time.Millisecond, c.Teams.Timeout.D())
+	require.Equal(t, 2500*time.Millisecond, c.PostTimeout.D())
 	require.Equal(t, 250*time.Millisecond, c.PollInterval.D())
 	require.Equal(t, 10, c.RateBurst, "set to empty is not set")
 	require.Equal(t, "https://x.example/?sig=1", c.Webhooks()["SRE"].Reveal())
@@ -59,7 +59,8 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"TEAMS_AUDIT_TABLE":       {"other", `TEAMS_AUDIT_TABLE: "other" is not allowed; want teams_notifications`},
 		"NPHIES_CLIENT_CERT_FILE": {"x.pem", "NPHIES_CLIENT_CERT_FILE: set it together with NPHIES_CLIENT_KEY_FILE"},
 		"TEAMS_RETRY_FACTOR":      {"0.5", "TEAMS_RETRY_FACTOR: 0.5 is not allowed; want 1 to 10"},
-		"NPHIES_TIMEOUT":          {"0", "NPHIES_TIMEOUT: must be more than 0"},
+		"NPHIES_TIMEOUT":          {"abc", "NPHIES_TIMEOUT: not allowed; want seconds (65) or a duration (1m5s)"},
+		"NPHIES_POLL_INTERVAL":    {"0", "NPHIES_POLL_INTERVAL: must be more than 0"},
 	} {
 		_, err := config.LoadFrom(map[string]string{name: tt.value})
 		require.EqualError(t, err, tt.want)

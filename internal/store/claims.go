@@ -339,7 +339,8 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		// Known. It still counts for a claim that is being submitted anew: NPHIES repeats its latest answer.
-		if c.State != Received && c.State != Submitting {
+		// So does an outcome for a claim that has none yet: it was first read as "try again".
+		if c.State != Received && c.State != Submitting && (c.State.Outcome() || !a.State.Outcome()) {
 			return out, nil
 		}
 	case err != nil:
@@ -385,6 +386,8 @@ func supersedes(now, next State) bool {
 		return false
 	case Approved, Partial, Rejected:
 		return next == Approved || next == Partial || next == Rejected
+	case Failed:
+		return next != Pending && next != Pended // a receipt that comes late
 	default:
 		return true
 	}

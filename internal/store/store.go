@@ -81,6 +81,12 @@ func Open(ctx context.Context, dsn string, maxConns int32) (*pgxpool.Pool, error
 // Ping asks the database for an answer.
 func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL", s.pool.Ping(ctx)) }
 
+// IsRefused reports whether PostgreSQL refused values as such (out of range, not text): the same values will never do.
+func IsRefused(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
+}
+
 // ErrNotFound says that there is no such row.
 var ErrNotFound = &fault.Error{Kind: fault.NotFound, Safe: "no such row", Permanent: true}
 

@@ -245,6 +245,21 @@ func TestLifeOfAClaim(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
+func TestFirstReadAsTryAgainThenFinal(t *testing.T) {
+	s, _, _ := open(t)
+	c := mustClaim(t, s)
+	record := func(fp string, st store.State) store.Applied {
+		t.Helper()
+		out, err := s.RecordAnswer(t.Context(), store.Answer{ClaimID: c.ID, MessageID: incoming(t, s, c), Fingerprint: fp, Outcome: "error", State: st}, nil)
+		require.NoError(t, err)
+		return out
+	}
+	record("f", store.Pending)
+	require.Equal(t, store.Failed, record("f", store.Failed).Claim.State, "the same answer, now final")
+	require.False(t, record("receipt", store.Pending).Current, "a receipt that comes late does not reopen it")
+	require.Equal(t, store.Approved, record("g", store.Approved).Claim.State)
+}
+
 func TestOutcomeAndItsCardsAreOneTransaction(t *testing.T) {
 	s, _, _ := open(t)
 	ctx := t.Context()

@@ -335,6 +335,35 @@ func TestPollAnswerIsKeptBeforeItIsRead(t *testing.T) {
 	require.Equal(t, store.Approved, b.get(id).State)
 }
 
+func TestUnreadablePollAnswersAreKept(t *testing.T) {
+	for _, kind := range []nphiessim.FaultKind{nphiessim.FaultHTML200, nphiessim.Fault503, nphiessim.Fault500} {
+		b := newBench(t)
+		b.claim("APPROVE")
+		b.sim.SetFaults(nphiessim.Fault{Match: "poll-request", Kind: kind, Count: 1})
+		require.Error(t, b.poll())
+		var n int
+		require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT count(*) FROM messages WHERE direction = 'in' AND reply_to IS NOT NULL AND length(body) > 0`).Scan(&n))
+		require.Equal(t, 1, n, "%s: stored before anybody could read it", kind)
+		require.NoError(t, b.poll())
+	}
+}
+
+func TestAnswerThatCannotBeRecordedDoesNotBlockTheMailbox(t *testing.T) {
+	b := newBench(t)
+	bad, good := b.claim("PEND"), b.claim("PEND")
+	require.NoError(t, b.submit(bad))
+	require.NoError(t, b.submit(good))
+	// The record refuses the first claim's outcome, as it would an amount out of range.
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE claims ADD CONSTRAINT refused CHECK (id <> '`+bad.String()+`' OR state <> 'approved')`)
+	require.NoError(t, err)
+	require.NoError(t, b.poll())
+	require.Equal(t, store.Approved, b.get(good).State)
+	require.Equal(t, store.Pending, b.get(bad).State)
+	list, err := b.store.UnmatchedMessages(t.Context(), 5)
+	require.NoError(t, err)
+	require.Len(t, list, 1, "its bytes are kept for a person")
+}
+
 func TestOnlyOnePollAtATime(t *testing.T) {
 	b := newBench(t)
 	b.claim("APPROVE")

@@ -137,6 +137,13 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err != nil {
 		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), raw.Duration)
+		if raw.Status >= 400 {
+			// Refused before it was processed: the mailbox is as it was.
+			if storeErr := h.store.PollProcessed(wctx, kept); storeErr != nil {
+				return false, storeErr
+			}
+			return false, err
+		}
 		return false, h.unreadable(ctx, license, kept, err)
 	}
 	h.opt.Observe(nphiesclient.EventPollRequest, "ok", raw.Duration)
@@ -237,6 +244,12 @@ func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, 
 			slog.String("event", m.Event), slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.Bool("unreadable", n.Err != nil))
 	}
 	out, err := h.store.RecordNested(ctx, m, answer, events)
+	if store.IsRefused(err) {
+		// Values that the record cannot hold may not block the mailbox: the bytes are kept unmatched, for a person.
+		h.log.ErrorContext(ctx, "an answer from the mailbox cannot be recorded and is kept unmatched", slog.String("license", license),
+			slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.String("error", err.Error()))
+		out, err = h.store.RecordNested(ctx, store.Message{License: license, ParentID: &kept, Position: &n.Position, Body: m.Body}, nil, nil)
+	}
 	if err != nil {
 		return fmt.Errorf("message %d of the poll answer: %w", n.Position, err)
 	}
