@@ -40,7 +40,7 @@ func TestSplitInputs(t *testing.T) {
 		"pretty":                  {"\n{\n \"a\": 1\n}\n", []string{"2:{\n \"a\": 1\n}"}},
 		"several pretty":          {"{\n\"a\":1\n}\n{\n\"b\":2\n}", []string{"1:{\n\"a\":1\n}", "4:{\n\"b\":2\n}"}},
 		"pretty, bad first":       {"{\n\"a\":\n}\n{\n\"b\":2\n}", []string{"3:!", "4:{\n\"b\":2\n}"}},
-		"pretty, bad quotes":      {"{\n\"a:1\n}\n{\n\"b\":2\n}", []string{"3:!", "4:{\n\"b\":2\n}"}},
+		"pretty, bad quotes":      {"{\n\"a:1\n}\n{\n\"b\":2\n}", []string{"2:!", "4:{\n\"b\":2\n}"}},
 		"array":                   {"[{\"a\":\"]},[\"}, {\"b\":2}\n,{\"c\":3}]", []string{`1:{"a":"]},["}`, `1:{"b":2}`, `2:{"c":3}`}},
 		"array, bad in between":   {"[\n{\"a\":1},\n{\"b\":},\n{\"c\":3}\n]\n", []string{`2:{"a":1}`, `3:!`, `4:{"c":3}`}},
 		"array, of other things":  {`[1, "x", null]`, []string{"1:1", `1:"x"`, "1:null"}},
