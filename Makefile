@@ -5,6 +5,7 @@ LDFLAGS := -s -w -X github.com/claimlinc/nphiesq/internal/app.version=$(VERSION)
 LINT    := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZ    ?= 3000x
 ARGS    ?=
+TESTFLAGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -21,9 +22,11 @@ deps: ## install the servers and the browser that the tests drive (Debian as roo
 	@scripts/deps.sh
 
 test: deps ## everything that proves it works, on real servers
-	go test -timeout 9m ./...
+	go test -timeout 9m $(TESTFLAGS) ./...
 
-check: deps generated lint vet test-race fuzz bench-once ## what CI runs
+check: generated lint vet ## what CI runs
+	$(MAKE) test TESTFLAGS='-race -shuffle=on'
+	$(MAKE) fuzz bench-once
 
 generate: ## write the files that are made from code
 	go generate ./...
@@ -36,9 +39,6 @@ lint: ## golangci-lint
 
 vet:
 	go vet ./...
-
-test-race:
-	go test -race -shuffle=on -timeout 15m ./...
 
 fuzz: ## each fuzz target for FUZZ (3000x; or a time: 60s)
 	@for p in $$(go list ./...); do \
@@ -63,4 +63,4 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build demo deps test check generate generated lint vet test-race fuzz bench bench-once schema new-migration clean
+.PHONY: help build demo deps test check generate generated lint vet fuzz bench bench-once schema new-migration clean
