@@ -56,7 +56,32 @@ func decodeStrict(data []byte, v any) error {
 		// The walk has seen all that can be wrong; this is a bug in it, and the cause may quote a value.
 		return &InvalidError{Findings: []Finding{{Rule: ruleDocument, Text: "cannot be read", Severity: SeverityError}}}
 	}
+	trimText(reflect.ValueOf(v).Elem())
 	return nil
+}
+
+// trimText takes the blanks around every text away: FHIR does not count them, so a number with a blank behind it would look
+// like another number to us only.
+func trimText(v reflect.Value) {
+	switch v.Kind() { //nolint:exhaustive // other kinds hold no text
+	case reflect.String:
+		v.SetString(strings.TrimSpace(v.String()))
+	case reflect.Pointer:
+		if !v.IsNil() {
+			trimText(v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			trimText(v.Index(i))
+		}
+	case reflect.Struct:
+		if isDecimal(v.Type()) {
+			return
+		}
+		for i := range v.NumField() {
+			trimText(v.Field(i))
+		}
+	}
 }
 
 // syntaxError is the finding about text that is no JSON, with its line.

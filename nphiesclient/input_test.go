@@ -2,6 +2,7 @@ package nphiesclient_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -145,4 +146,20 @@ func TestLinesOfFindingsAreThoseOfTheFile(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{`day.ndjson:2 line 2: document: unknown field "x" (document)`}, got)
+}
+
+func TestBlanksAroundTextDoNotCount(t *testing.T) {
+	t.Parallel()
+	plain, spaced := example(t, "eligibility/01-eligible.json"), example(t, "eligibility/01-eligible.json")
+	body, err := json.Marshal(spaced.Eligibility)
+	require.NoError(t, err)
+	name := plain.Eligibility.Payer.Name
+	body = bytes.Replace(body, []byte(`"`+name+`"`), []byte(`" `+name+`\t\u00a0"`), 1)
+	again, err := nphiesclient.ParseInput(body)
+	require.NoError(t, err)
+	require.Equal(t, plain.Eligibility, again.Eligibility)
+	r, err := again.Request(buildOptions())
+	require.NoError(t, err)
+	require.Equal(t, name, r.PayerName)
+	sameWhenRead(t, r)
 }

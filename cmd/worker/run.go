@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
+	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/nphies"
 )
@@ -72,7 +73,7 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 	registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
 	p := &program{app: a, log: log, specs: specs, router: tasks.NewRouter(log, metrics.Attempt)}
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
-	nphies.New(a.Store, client, a.Queue, log, nphies.Options{
+	nphies.New(a.Store, nphiesclient.OneClient(client), a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(),
 		IdentifierBase: cfg.IdentifierURL, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
 	}).Register(p.router)

@@ -19,9 +19,9 @@ import (
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
-// Sender posts the bytes of a message to NPHIES.
+// Sender posts the bytes of a message to NPHIES, with the certificate of the licence that sends it.
 type Sender interface {
-	Send(ctx context.Context, body []byte) (*nphiesclient.RawAnswer, error)
+	Send(ctx context.Context, license string, body []byte) (*nphiesclient.RawAnswer, error)
 }
 
 // Queue takes wishes for tasks.
@@ -84,7 +84,7 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 // exchange sends body and keeps what comes back before reading it; of an answer that was cut off, the part that came.
 func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
 	start := time.Now()
-	raw, err := h.send.Send(ctx, body)
+	raw, err := h.send.Send(ctx, keep.License, body)
 	if err != nil {
 		h.opt.Observe(event, string(fault.KindOf(err)), time.Since(start))
 		h.keepPart(ctx, raw, keep)

@@ -81,7 +81,7 @@ func newBench(t *testing.T) *bench {
 	s := store.New(pool, store.Options{Router: oneChannel{}, Environment: "test"})
 	q := &queue{}
 	return &bench{
-		Handlers: nphies.New(s, client, q, testenv.Logger(t), nphies.Options{
+		Handlers: nphies.New(s, nphiesclient.OneClient(client), q, testenv.Logger(t), nphies.Options{
 			PollInterval: time.Hour, PollCount: 10, RecheckAfter: 24 * time.Hour, OfflineRetry: time.Minute, IdentifierBase: "http://nphiesq.example", Endpoint: "nphies.example",
 		}),
 		t: t, sim: sim, store: s, pool: pool, queue: q,

@@ -113,7 +113,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		return false, err
 	}
 	start := time.Now()
-	raw, err := h.send.Send(ctx, body)
+	raw, err := h.send.Send(ctx, license, body)
 	if err != nil {
 		h.keepPart(ctx, raw, store.Message{Event: nphiesclient.EventPollResponse, License: license, ReplyTo: &id})
 		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), time.Since(start))
