@@ -33,19 +33,21 @@ const (
 //
 // Source: Implementation Guide, message events.
 const (
-	EventClaimRequest         = "claim-request"
-	EventClaimResponse        = "claim-response"
-	EventPriorAuthResponse    = "priorauth-response"
-	EventEligibilityRequest   = "eligibility-request"
-	EventEligibilityResponse  = "eligibility-response"
-	EventPollRequest          = "poll-request"
-	EventPollResponse         = "poll-response"
-	EventStatusCheck          = "status-check"
-	EventStatusResponse       = "status-response"
-	EventCancelRequest        = "cancel-request"
-	EventCancelResponse       = "cancel-response"
-	EventCommunicationRequest = "communication-request"
-	EventPaymentReconcile     = "payment-reconciliation"
+	EventClaimRequest          = "claim-request"
+	EventClaimResponse         = "claim-response"
+	EventPriorAuthRequest      = "priorauth-request"
+	EventPriorAuthResponse     = "priorauth-response"
+	EventEligibilityRequest    = "eligibility-request"
+	EventEligibilityResponse   = "eligibility-response"
+	EventPollRequest           = "poll-request"
+	EventPollResponse          = "poll-response"
+	EventStatusCheck           = "status-check"
+	EventStatusResponse        = "status-response"
+	EventCancelRequest         = "cancel-request"
+	EventCancelResponse        = "cancel-response"
+	EventCommunicationRequest  = "communication-request"
+	EventPaymentReconcile      = "payment-reconciliation"
+	EventAdvancedAuthorization = "advanced-authorization"
 )
 
 // Riyadh is the zone of every date and time in NPHIES: +03:00, no daylight saving. It is fixed, so that no time zone

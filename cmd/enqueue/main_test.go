@@ -133,7 +133,7 @@ func TestBadInputDoesNotStopTheRest(t *testing.T) {
 	require.Contains(t, lines[2], "IC-01453")
 	require.Contains(t, lines[3], "colour")
 	require.Contains(t, lines[4], "\tqueued")
-	require.Contains(t, lines[5], "wanted a claim-request message, this is eligibility-request")
+	require.Contains(t, lines[5], "eligibility-request: enqueue eligibility takes it")
 	require.Contains(t, stderr, "/nonexistent.json")
 	for _, l := range lines {
 		require.NotContains(t, l, "Demo Patient", "no patient in an error")

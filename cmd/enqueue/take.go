@@ -28,6 +28,8 @@ type submitCmd struct {
 	Files   []string      `arg:"" name:"file" help:"Files with claims, - for standard input."`
 }
 
+type priorauthCmd struct{ submitCmd }
+
 type eligibilityCmd struct {
 	Wait    bool          `help:"Follow the checks until each has its answer."`
 	Timeout time.Duration `default:"10m" help:"Longest time to wait with --wait."`
@@ -145,14 +147,18 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 type taker func(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (id uuid.UUID, created, other bool, t tasks.Task, err error)
 
 func takeClaim(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
+	use, task := store.UseClaim, tasks.NewSubmit
+	if req.Event == nphiesclient.EventPriorAuthRequest {
+		use, task = store.UsePreauthorization, tasks.NewPriorAuth
+	}
 	c, created, err := a.Store.CreateClaim(ctx, store.NewClaim{
-		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
+		Use: use, License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
 		Items: req.Items, Claimed: req.Total.Decimal(), HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: hash, Event: req.Event, Body: req.Body,
 	})
 	if err != nil {
 		return uuid.Nil, false, false, tasks.Task{}, err
 	}
-	return c.ID, created, c.SourceHash != hash, tasks.NewSubmit(c.ID, c.Episode), nil
+	return c.ID, created, c.SourceHash != hash, task(c.ID, c.Episode), nil
 }
 
 func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
@@ -166,6 +172,16 @@ func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash 
 	return c.ID, created, c.SourceHash != hash, tasks.NewEligibility(c.ID, c.Episode), nil
 }
 
+// hint names the command for a message that another one takes.
+var hint = map[string]string{
+	nphiesclient.EventClaimRequest:       "enqueue submit takes it",
+	nphiesclient.EventPriorAuthRequest:   "enqueue priorauth takes it",
+	nphiesclient.EventEligibilityRequest: "enqueue eligibility takes it",
+	nphiesclient.EventPollRequest:        "enqueue poll makes its own",
+	nphiesclient.EventStatusCheck:        "enqueue status --check makes its own",
+	nphiesclient.EventCancelRequest:      "enqueue cancel makes its own",
+}
+
 // take keeps and enqueues everything in the files and returns the ids, in order.
 func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
@@ -174,7 +190,7 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 	err := e.each(paths, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
 		if err == nil && req.Event != event {
-			err = fmt.Errorf("wanted a %[2]s message, this is %[1]s", req.Event, event)
+			err = fmt.Errorf("%s: %s", req.Event, hint[req.Event])
 		}
 		if err != nil {
 			return e.printInvalid(raw, err)
@@ -204,13 +220,18 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 }
 
 // Run takes claims in.
-func (c *submitCmd) Run(e *env) error {
+func (c *submitCmd) Run(e *env) error { return c.take(e, nphiesclient.EventClaimRequest) }
+
+// Run takes prior authorizations in.
+func (c *priorauthCmd) Run(e *env) error { return c.take(e, nphiesclient.EventPriorAuthRequest) }
+
+func (c *submitCmd) take(e *env, event string) error {
 	a, err := e.open()
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	ids, err := e.take(a, c.Files, nphiesclient.EventClaimRequest, takeClaim)
+	ids, err := e.take(a, c.Files, event, takeClaim)
 	if err != nil || !c.Wait {
 		return err
 	}
