@@ -90,9 +90,10 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 			p.License, p.Payer, p.ErrorKind, p.ErrorCode, p.ErrorText, p.Failures, p.Since, p.Until); err != nil {
 			return err
 		}
-		if events != nil {
-			channels, err = s.insertEvents(ctx, tx, events(p, !known))
+		if events == nil {
+			return nil
 		}
+		channels, err = s.insertEvents(ctx, tx, events(p, !known))
 		return err
 	})
 	return channels, err
