@@ -23,6 +23,11 @@ type Request struct {
 	// Identifier is the business identifier of the focal resource (Claim, CoverageEligibilityRequest, Task). For claims it
 	// is the key by which answers are matched.
 	Identifier Identifier
+	// Use is claim or preauthorization, "" for messages that carry no Claim.
+	Use string
+	// Patient is the patient's first identifier in claims and eligibility requests, else zero. It is personal data: it
+	// belongs into the record, never into logs, queues or cards.
+	Patient Identifier
 	// ClaimType and ClaimSubType are codes of Claim.type and Claim.subType, "" for other messages.
 	ClaimType, ClaimSubType string
 	// Items and Total are those of a claim, zero for other messages.
@@ -32,6 +37,11 @@ type Request struct {
 	Created time.Time
 	// Body is the message, at most MaxMessageBytes.
 	Body []byte
+}
+
+// useOf is the Claim.use each event carries (BV-00165).
+var useOf = map[string]string{
+	EventClaimRequest: UseClaim, EventPriorAuthRequest: UsePreauthorization, "prescriber-request": "predetermination",
 }
 
 // ReadRequest takes a ready message Bundle as it is: Body holds the very bytes of raw. It checks only what must be known to
@@ -90,7 +100,7 @@ func ReadRequest(raw []byte) (*Request, error) {
 		return nil, f.err()
 	}
 	wantType := map[string]string{
-		EventClaimRequest: "Claim", EventEligibilityRequest: "CoverageEligibilityRequest", EventPollRequest: "Task",
+		EventClaimRequest: "Claim", EventPriorAuthRequest: "Claim", EventEligibilityRequest: "CoverageEligibilityRequest", EventPollRequest: "Task",
 		EventStatusCheck: "Task", EventCancelRequest: "Task",
 	}[r.Event]
 	if got := focal.str("resourceType"); wantType != "" && got != wantType {
@@ -104,9 +114,13 @@ func ReadRequest(raw []byte) (*Request, error) {
 		r.ClaimType, r.ClaimSubType = codeOf(focal.get("type")), codeOf(focal.get("subType"))
 		r.Items = len(focal.list("item"))
 		r.Total, _ = focal.get("total").amount()
-		if use := focal.str("use"); r.Event == EventClaimRequest && use != "claim" {
-			f.add("BV-00165", msg.path(focal)+".use", "claim-request carries claims, use must be claim")
+		r.Use = focal.str("use")
+		if want := useOf[r.Event]; want != "" && r.Use != want {
+			f.add("BV-00165", msg.path(focal)+".use", "must be %s in a %s", want, r.Event)
 		}
+	}
+	if e := msg.find(focal.get("patient").str("reference")); e != nil {
+		r.Patient = firstIdentifier(e.resource)
 	}
 	r.Created = parseTime(focal.str("created"))
 	if r.Created.IsZero() {
