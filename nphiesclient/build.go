@@ -23,6 +23,8 @@ type BuildOptions struct {
 	// EncounterProfilePerClass writes the newer profiles "encounter-claim-AMB", "encounter-auth-AMB" and so on instead of
 	// "encounter".
 	EncounterProfilePerClass bool
+	// Rules switches rules off or changes their severity.
+	Rules RuleSettings
 	// ProfileVersion is the version behind each profile address, by default "1.0.0".
 	ProfileVersion string
 	// QuoteEligibility lets FindEligibility look for the latest positive check of the patient when the document quotes no
@@ -147,7 +149,11 @@ func fhirTime(s string) string {
 	if s == "" || len(s) == len(time.DateOnly) {
 		return s
 	}
-	return instant(parseTime(s))
+	t := parseTime(s)
+	if t.IsZero() {
+		return s // the rule that asks for a time is switched off
+	}
+	return instant(t)
 }
 
 func fhirPeriod(p *Period) object {

@@ -26,14 +26,14 @@ func BuildClaim(doc *ClaimDocument, o BuildOptions) (*Request, error) {
 		return nil, err
 	}
 	kind := c.claim(&d)
-	if err := c.err(); err != nil {
+	found := d.layout().settle(c.findings, o)
+	if err := invalid(found); err != nil {
 		return nil, err
 	}
 	b := &claimBuilder{doc: &d, kind: kind, o: o, d: newDraft(d.Provider.Namespace, o)}
 	req := b.build()
-	if len(req.Body) > MaxMessageBytes {
-		c.add("BV-00076", "", "makes a message of %d bytes, at most %d are taken", len(req.Body), MaxMessageBytes)
-		return nil, c.err()
+	if err := d.layout().judge(req, o, d.Payer, found); err != nil {
+		return nil, err
 	}
 	return req, nil
 }
@@ -219,7 +219,7 @@ func (b *claimBuilder) claimExtensions() list {
 	return l
 }
 
-// firstOfMonth is the first of the month of the earliest service.
+// firstOfMonth is the first of the month of the earliest service, "" without any.
 func firstOfMonth(doc *ClaimDocument) string {
 	var first time.Time
 	for _, it := range doc.Items {
@@ -230,6 +230,9 @@ func firstOfMonth(doc *ClaimDocument) string {
 		if t := parseTime(s); first.IsZero() || t.Before(first) {
 			first = t
 		}
+	}
+	if first.IsZero() {
+		return ""
 	}
 	return first.In(Riyadh).Format("2006-01") + "-01"
 }

@@ -25,7 +25,8 @@ func BuildEligibility(doc *EligibilityDocument, o BuildOptions) (*Request, error
 		d.ServiceDate = day(o.Now)
 	}
 	c.eligibility(&d)
-	if err := c.err(); err != nil {
+	found := d.layout().settle(c.findings, o)
+	if err := invalid(found); err != nil {
 		return nil, err
 	}
 
@@ -65,12 +66,16 @@ func BuildEligibility(doc *EligibilityDocument, o BuildOptions) (*Request, error
 	b.payer(insurer, d.Payer)
 	b.coverage(policy, d.Coverage, d.Payer, patient, insurer)
 	b.location(place, d.Location, provider)
-	return &Request{
+	req := &Request{
 		Event: EventEligibilityRequest, BundleID: b.bundleID, HeaderID: b.headerID,
 		License: d.Provider.License, Payer: d.Payer.receiver(), PayerName: d.Payer.Name, Identifier: identifier,
 		Patient: d.Patient.identifier(b.base), Created: parseTime(created),
 		Body: b.finish(EventEligibilityRequest, providerParty(d.Provider.License), payerParty(d.Payer.receiver()), request),
-	}, nil
+	}
+	if err := d.layout().judge(req, o, d.Payer, found); err != nil {
+		return nil, err
+	}
+	return req, nil
 }
 
 func (c *check) eligibility(d *EligibilityDocument) {

@@ -78,8 +78,8 @@ func trimText(v reflect.Value) {
 		if isDecimal(v.Type()) {
 			return
 		}
-		for i := range v.NumField() {
-			trimText(v.Field(i))
+		for _, f := range v.Fields() {
+			trimText(f)
 		}
 	}
 }

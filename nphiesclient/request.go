@@ -35,6 +35,8 @@ type Request struct {
 	Total Amount
 	// Created is when the focal resource says it was made.
 	Created time.Time
+	// Warnings are what a person should look at and NPHIES may refuse; never errors.
+	Warnings []Finding
 	// Body is the message, at most MaxMessageBytes.
 	Body []byte
 }
@@ -99,12 +101,8 @@ func ReadRequest(raw []byte) (*Request, error) {
 		f.add("RE-00100", "Bundle.entry[0].resource.focus", "does not name a resource of this Bundle")
 		return nil, f.err()
 	}
-	wantType := map[string]string{
-		EventClaimRequest: "Claim", EventPriorAuthRequest: "Claim", EventEligibilityRequest: "CoverageEligibilityRequest", EventPollRequest: "Task",
-		EventStatusCheck: "Task", EventCancelRequest: "Task",
-	}[r.Event]
-	if got := focal.str("resourceType"); wantType != "" && got != wantType {
-		f.add("BV-00167", "Bundle.entry[0].resource.focus", "%s must point at a %s", r.Event, wantType)
+	if want, got := focalOf[r.Event], focal.str("resourceType"); want != "" && got != want {
+		f.add("BV-00167", "Bundle.entry[0].resource.focus", "%s must point at a %s", r.Event, want)
 	}
 	r.Identifier = firstIdentifier(focal)
 	if r.Identifier.Value == "" {

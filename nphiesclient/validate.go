@@ -33,14 +33,18 @@ func (c *check) oneOf(value, rule, path string, allowed ...string) {
 	}
 }
 
-// length reports text longer than the guide allows. Where it gives two lengths, half is text with other than Latin letters.
-func (c *check) length(value, path string, limit, half int) {
-	n := utf8.RuneCountInString(value)
+// tooLong returns how many characters a text has and how many the guide allows. Where it gives two lengths, half is for text
+// with other than Latin letters.
+func tooLong(value string, limit, half int) (n, most int) {
 	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxLatin1 }) {
 		limit = half
 	}
-	if n > limit {
-		c.add(ruleDocument, path, "has %d characters, NPHIES takes %d", n, limit)
+	return utf8.RuneCountInString(value), limit
+}
+
+func (c *check) length(value, path string, limit, half int) {
+	if n, most := tooLong(value, limit, half); n > most {
+		c.add(ruleLength, path, "has %d characters, NPHIES takes %d", n, most)
 	}
 }
 
@@ -621,7 +625,7 @@ func (c *check) references(d *ClaimDocument) {
 		c.oneOf(r.Relationship, ruleDocument, at+".relationship", "prior", "associated", "extend", "appealing")
 	}
 	if d.Accident != nil {
-		c.oneOf(d.Accident.Type, "BV-00747", "accident.type", "MVA", "WPA")
+		c.oneOf(d.Accident.Type, "IB-00242", "accident.type", "MVA", "WPA")
 		c.date(d.Accident.Date, ruleCardinality, "accident.date")
 	}
 	c.length(d.Prescription, "prescription", 100, 0)
