@@ -168,6 +168,8 @@ func (p *preflight) member(name string, v any, path, parent string) {
 		switch {
 		case strings.TrimSpace(v) == "":
 			p.add("GE-00013", path, "empty: FHIR knows no empty elements")
+		case strings.ContainsFunc(v, strange):
+			p.add("GE-00013", path, "holds control characters")
 		case name == "reference" && p.m.find(v) == nil:
 			p.add("RE-00169", parent, "points at a resource that is not in the Bundle")
 		}
