@@ -180,7 +180,7 @@ func TestEveryBuilderOutputPassesTheIndependentCheck(t *testing.T) {
 		require.Empty(t, check(r), pos)
 		sameWhenRead(t, r)
 	}
-	for n, d := range synth.Claims(20260701, 200, synth.Options{}) {
+	for n, d := range synth.Claims(20260701, 300, synth.Options{Use: synth.UseMixed}) {
 		r, err := nphiesclient.BuildClaim(&d, nphiesclient.BuildOptions{Now: fixedNow})
 		require.NoError(t, err, "claim %d", n)
 		require.Empty(t, independentCheck(r.Body), "claim %d", n)

@@ -72,7 +72,7 @@ func TestDocumentsFitTheirSchema(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, seen, 20)
-	for n, d := range synth.Claims(11, 200, synth.Options{}) {
+	for n, d := range synth.Claims(11, 300, synth.Options{Use: synth.UseMixed}) {
 		data, err := json.Marshal(d)
 		require.NoError(t, err)
 		require.NoError(t, schemaError(t, claim, data), "claim %d", n)
