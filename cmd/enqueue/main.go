@@ -147,19 +147,6 @@ func (e *env) open() (*app.App, error) {
 	return app.Open(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
 }
 
-// license is the provider licence of the settings, "" without any: then documents must name theirs.
-func license() (string, error) {
-	cfg, err := config.Load()
-	if err != nil {
-		return "", err
-	}
-	// With several licences each document names its own.
-	if l := cfg.Licenses(); len(l) == 1 {
-		return l[0], nil
-	}
-	return "", nil
-}
-
 // open returns the content of FILE.
 func (e *env) file(path string) (io.ReadCloser, string, error) {
 	if path == "-" {

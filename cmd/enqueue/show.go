@@ -34,7 +34,8 @@ type inspectCmd struct {
 type generateCmd struct {
 	N       int      `short:"n" default:"10" help:"How many claims."`
 	Seed    uint64   `default:"1" help:"The same seed gives the same claims."`
-	Kinds   []string `help:"Claim types to choose from, by default all."`
+	Kind    string   `enum:"claim,priorauth,mixed" default:"claim" help:"What to make: claim, priorauth or mixed."`
+	Type    []string `aliases:"kinds" help:"Claim types to choose from, by default all."`
 	License string   `help:"Provider licence, by default DEMO-PR-0001."`
 }
 
@@ -254,15 +255,16 @@ func (c *generateCmd) Run(e *env) error {
 		return wrongUsage("-n: %d is not allowed; want 0 or more", c.N)
 	}
 	known := map[string]bool{"professional": true, "pharmacy": true, "institutional": true, "oral": true, "vision": true}
-	for _, k := range c.Kinds {
+	for _, k := range c.Type {
 		if !known[k] {
-			return wrongUsage("--kinds: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
+			return wrongUsage("--type: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
 		}
 	}
+	use := map[string]string{"claim": synth.UseClaim, "priorauth": synth.UsePreauthorization, "mixed": synth.UseMixed}[c.Kind]
 	w := bufio.NewWriter(e.out)
 	enc := json.NewEncoder(w)
 	for n := range c.N {
-		if err := enc.Encode(synth.Claim(c.Seed, n, synth.Options{Kinds: c.Kinds, License: c.License})); err != nil {
+		if err := enc.Encode(synth.Claim(c.Seed, n, synth.Options{Use: use, Kinds: c.Type, License: c.License})); err != nil {
 			return err
 		}
 	}

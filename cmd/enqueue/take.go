@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -44,12 +45,26 @@ type validateCmd struct {
 	Files []string `arg:"" name:"file" help:"Files with claims or eligibility checks, - for standard input."`
 }
 
-// each reads all inputs of the files. f gets either a request or the reason why there is none; what f returns ends the run.
-func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error) error {
-	lic, err := license()
+// building returns how requests are built and judged here: the licence and the rules of the settings.
+func building() (nphiesclient.BuildOptions, error) {
+	cfg, err := config.Load()
 	if err != nil {
-		return err
+		return nphiesclient.BuildOptions{}, err
 	}
+	var o nphiesclient.BuildOptions
+	// With several licences each document names its own.
+	if l := cfg.Licenses(); len(l) == 1 {
+		o.License = l[0]
+	}
+	if o.Rules, err = nphiesclient.ParseRules(cfg.Rules); err != nil {
+		return o, &config.SettingError{Name: "NPHIES_RULES", Problem: err.Error()}
+	}
+	return o, nil
+}
+
+// each reads all inputs of the files and builds and checks their messages. f gets either a request or the reason why there is
+// none; what f returns ends the run.
+func (e *env) each(paths []string, o nphiesclient.BuildOptions, f func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error) error {
 	for _, path := range paths {
 		r, name, err := e.file(path)
 		if err != nil {
@@ -64,7 +79,7 @@ func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphies
 			}
 			var req *nphiesclient.Request
 			if err == nil {
-				req, err = request(raw, lic)
+				req, err = request(raw, o)
 			}
 			if err := f(raw, req, err); err != nil {
 				return errors.Join(err, r.Close())
@@ -78,27 +93,12 @@ func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphies
 }
 
 // request builds the message of one input and checks it.
-func request(raw nphiesclient.RawInput, lic string) (*nphiesclient.Request, error) {
+func request(raw nphiesclient.RawInput, o nphiesclient.BuildOptions) (*nphiesclient.Request, error) {
 	in, err := raw.Parse()
 	if err != nil {
 		return nil, err
 	}
-	req, err := in.Request(nphiesclient.BuildOptions{License: lic})
-	if err != nil {
-		return nil, err
-	}
-	var found []nphiesclient.Finding
-	if in.Message != nil {
-		for _, f := range nphiesclient.Check(req) {
-			if f.Severity == nphiesclient.SeverityError {
-				found = append(found, f)
-			}
-		}
-	}
-	if len(found) > 0 {
-		return nil, &nphiesclient.InvalidError{Findings: found}
-	}
-	return req, nil
+	return in.Request(o)
 }
 
 // sourceHash identifies what was handed in, whatever its spacing.
@@ -187,7 +187,11 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 	var ids []uuid.UUID
 	bar := newBar(e.err)
 	defer bar.done()
-	err := e.each(paths, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+	o, err := building()
+	if err != nil {
+		return nil, err
+	}
+	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
 		if err == nil && req.Event != event {
 			err = fmt.Errorf("%s: %s", req.Event, hint[req.Event])
@@ -370,22 +374,50 @@ func (c *pollCmd) Run(e *env) error {
 	return nil
 }
 
-// Run checks inputs and says what is wrong with each.
+// Run checks inputs and says what is wrong with each, and what may be.
 func (c *validateCmd) Run(e *env) error {
-	return e.each(c.Files, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
-		if err != nil {
-			var inv *nphiesclient.InvalidError
-			if e.json || !errors.As(err, &inv) {
-				return e.printInvalid(raw, err)
-			}
+	o, err := building()
+	if err != nil {
+		return err
+	}
+	// Nothing is looked up here: a check that a document names is taken to have been answered.
+	o.FindEligibility = func(q nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) { return q.Request, nil }
+	return e.each(c.Files, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+		inv, hasFindings := errors.AsType[*nphiesclient.InvalidError](err)
+		switch {
+		case err != nil && (e.json || !hasFindings):
+			return e.printInvalid(raw, err)
+		case err != nil:
 			e.failed = true
-			for _, f := range inv.Findings {
-				if err := e.print(nil, raw.Pos(), string(f.Severity), f.Rule, f.Path, f.Text); err != nil {
-					return err
-				}
+			return e.printFindings(raw, inv.Findings)
+		case !e.json:
+			if err := e.printFindings(raw, req.Warnings); err != nil {
+				return err
 			}
-			return nil
 		}
-		return e.print(taken{Identifier: &req.Identifier, Result: "valid", Place: raw.Pos()}, raw.Pos(), "valid", req.Identifier.Value)
+		t := taken{Identifier: &req.Identifier, Result: "valid", Place: raw.Pos(), Findings: req.Warnings}
+		return e.print(t, raw.Pos(), "valid", req.Identifier.Value)
 	})
+}
+
+// printFindings writes one line for each: file and line, severity, rule, place in the document (of a ready message the
+// element), FHIRPath, and what to do.
+func (e *env) printFindings(raw nphiesclient.RawInput, found []nphiesclient.Finding) error {
+	for _, f := range found {
+		pos := raw
+		if f.Line > 0 {
+			pos.Line = f.Line
+		}
+		if err := e.print(nil, pos.Pos(), string(f.Severity), f.Rule, dash(f.Path), dash(f.Expression), strings.TrimSpace(f.Text+". "+f.Fix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

@@ -90,6 +90,7 @@ type NPHIES struct {
 	CAFile          string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
 	IdentifierURL   string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
 	OfflineRetry    Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
+	Rules           string  `env:"NPHIES_RULES" doc:"Pre-flight rules to change, since NPHIES changes them: BV-00803=off, BV-01010=warning, BV-00501=error, separated by commas or blanks. docs/conformance.md lists them."`
 	Concurrency     int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
 }
 

@@ -1,0 +1,31 @@
+// Command gen writes docs/conformance.md. Run it by make generate.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/claimlinc/nphiesq/internal/conformance"
+)
+
+func main() {
+	if err := write("../../docs/conformance.md", simulated()); err != nil {
+		slog.Error("write docs/conformance.md", "error", err) //nolint:sloglint // a program of one step
+		os.Exit(1)
+	}
+}
+
+// simulated are the rules of the simulator; it does not list them yet.
+func simulated() []conformance.SimulatedRule { return nil }
+
+func write(path string, simulated []conformance.SimulatedRule) error {
+	corpus, err := conformance.ReadCorpus("../../nphiesclient/testdata")
+	if err != nil {
+		return err
+	}
+	page, err := conformance.Markdown(corpus, simulated)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(page), 0o644) //nolint:gosec // a file for everybody to read
+}
