@@ -13,18 +13,18 @@ import (
 )
 
 // wrap makes a message of a focal resource, as it lies in a mailbox: without a response part.
-func wrap(event, resource string, more ...string) []byte {
-	entries := append([]string{fmt.Sprintf(`{"fullUrl":"urn:uuid:h","resource":{"resourceType":"MessageHeader","id":"h","eventCoding":{"code":%q},
+func wrap(event, resource string) []byte {
+	entries := []string{fmt.Sprintf(`{"fullUrl":"urn:uuid:h","resource":{"resourceType":"MessageHeader","id":"h","eventCoding":{"code":%q},
 		"sender":{"identifier":{"system":"http://nphies.sa/license/payer-license","value":"DEMO-INS-0001"}},
-		"focus":[{"reference":"urn:uuid:F"}]}}`, event), `{"fullUrl":"urn:uuid:f","resource":` + resource + `}`}, more...)
+		"focus":[{"reference":"urn:uuid:F"}]}}`, event), `{"fullUrl":"urn:uuid:f","resource":` + resource + `}`}
 	return []byte(`{"resourceType":"Bundle","id":"b","type":"message","entry":[` + strings.Join(entries, ",") + `]}`)
 }
 
-func wrapped(t *testing.T, event, resource string, more ...string) *nphiesclient.Answer {
+func wrapped(t *testing.T, event, resource string) *nphiesclient.Answer {
 	t.Helper()
-	a := parse(t, wrap(event, resource, more...))
+	a := parse(t, wrap(event, resource))
 	require.Equal(t, event, a.Event)
-	_, err := nphiesclient.Inspect(wrap(event, resource, more...))
+	_, err := nphiesclient.Inspect(wrap(event, resource))
 	require.NoError(t, err)
 	return a
 }
