@@ -81,7 +81,7 @@ func (e *env) claims(a *app.App, names []string) ([]store.Claim, error) {
 // start keeps a FHIR Task about a claim and enqueues it.
 func (e *env) start(a *app.App, claim store.Claim, code, reason string, by store.Decision) (store.FHIRTask, error) {
 	ref := nphiesclient.ClaimRef{Identifier: nphiesclient.Identifier(claim.Identifier), Payer: claim.Payer, PayerName: claim.PayerName}
-	o := nphiesclient.TaskOptions{License: claim.License, ProviderName: claim.License, IdentifierSystem: a.Config.IdentifierURL + "/task"}
+	o := nphiesclient.TaskOptions{License: claim.License, ProviderName: claim.License, IdentifierSystem: a.Config.IdentifierURL + "/task", ProfileVersion: a.Config.ProfileVersion}
 	build := func() (*nphiesclient.Request, error) { return nphiesclient.BuildStatusCheck(ref, o) }
 	task := tasks.NewStatus
 	if code == store.TaskCancel {

@@ -109,7 +109,7 @@ func TestInboxPaymentsAndPauses(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "no payment came")
 
-	_, err = s.Pause(t.Context(), store.NewPause{License: "PR-1", Payer: "INS-1", Trouble: store.Trouble{Kind: "api", Code: "GE-00029", Text: "payer account blocked"}}, nil)
+	_, _, err = s.Pause(t.Context(), store.NewPause{License: "PR-1", Payer: "INS-1", Trouble: store.Trouble{Kind: "api", Code: "GE-00029", Text: "payer account blocked"}}, nil)
 	require.NoError(t, err)
 	out, _, code = enq(t, "", "pauses")
 	require.Zero(t, code)

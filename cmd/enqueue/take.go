@@ -24,6 +24,8 @@ import (
 )
 
 type submitCmd struct {
+	QuoteEligibility bool `help:"Documents that quote no eligibility quote the latest check, of the last 30 days, that said yes to this person."`
+
 	Wait    bool          `help:"Follow the claims until each has an outcome."`
 	Timeout time.Duration `default:"10m" help:"Longest time to wait with --wait."`
 	Files   []string      `arg:"" name:"file" help:"Files with claims, - for standard input."`
@@ -51,7 +53,9 @@ func building() (nphiesclient.BuildOptions, error) {
 	if err != nil {
 		return nphiesclient.BuildOptions{}, err
 	}
-	var o nphiesclient.BuildOptions
+	o := nphiesclient.BuildOptions{
+		ProfileVersion: cfg.ProfileVersion, EncounterProfilePerClass: cfg.EncounterClass, PriorAuthExtension: cfg.PriorAuthExt,
+	}
 	// With several licences each document names its own.
 	if l := cfg.Licenses(); len(l) == 1 {
 		o.License = l[0]
@@ -164,7 +168,7 @@ func takeClaim(ctx context.Context, a *app.App, req *nphiesclient.Request, hash 
 func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
 	c, created, err := a.Store.CreateCheck(ctx, store.NewCheck{
 		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, HeaderID: req.HeaderID, BundleID: req.BundleID,
-		SourceHash: hash, Body: req.Body,
+		SourceHash: hash, Patient: store.Identifier(req.Patient), Body: req.Body,
 	})
 	if err != nil {
 		return uuid.Nil, false, false, tasks.Task{}, err
@@ -182,14 +186,20 @@ var hint = map[string]string{
 	nphiesclient.EventCancelRequest:      "enqueue cancel makes its own",
 }
 
-// take keeps and enqueues everything in the files and returns the ids, in order.
-func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid.UUID, error) {
+// take keeps and enqueues everything in the files and returns the ids, in order. With quote, claims that quote no eligibility
+// quote the latest check of the person.
+func (e *env) take(a *app.App, paths []string, event string, quote bool, keep taker) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	bar := newBar(e.err)
 	defer bar.done()
 	o, err := building()
 	if err != nil {
 		return nil, err
+	}
+	o.QuoteEligibility = quote
+	o.FindEligibility = func(q nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) {
+		id, err := a.Store.Eligible(e.ctx, q.License, q.Payer, store.Identifier(q.Request), store.Identifier(q.Patient))
+		return nphiesclient.Identifier(id), err
 	}
 	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
@@ -235,7 +245,7 @@ func (c *submitCmd) take(e *env, event string) error {
 		return err
 	}
 	defer a.Close()
-	ids, err := e.take(a, c.Files, event, takeClaim)
+	ids, err := e.take(a, c.Files, event, c.QuoteEligibility, takeClaim)
 	if err != nil || !c.Wait {
 		return err
 	}
@@ -252,7 +262,7 @@ func (c *eligibilityCmd) Run(e *env) error {
 		return err
 	}
 	defer a.Close()
-	ids, err := e.take(a, c.Files, nphiesclient.EventEligibilityRequest, takeCheck)
+	ids, err := e.take(a, c.Files, nphiesclient.EventEligibilityRequest, false, takeCheck)
 	if err != nil || !c.Wait {
 		return err
 	}

@@ -89,7 +89,7 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
 	nphies.New(a.Store, clients, a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(),
-		IdentifierBase: cfg.IdentifierURL, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
+		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
 	}).Register(p.router)
 	if err := registerTeams(p, registry); err != nil {
 		a.Close()

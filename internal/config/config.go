@@ -95,6 +95,10 @@ type NPHIES struct {
 	CAFile          string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
 	IdentifierURL   string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
 	OfflineRetry    Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
+	PollProfile     string  `env:"NPHIES_POLL_PROFILE" envDefault:"task" doc:"Profile of the Task in polls: task, or poll-request once NPHIES takes it."`
+	ProfileVersion  string  `env:"NPHIES_PROFILE_VERSION" envDefault:"1.0.0" doc:"Version behind each profile address."`
+	EncounterClass  bool    `env:"NPHIES_ENCOUNTER_PROFILE_PER_CLASS" envDefault:"false" doc:"Writes the newer profiles encounter-claim-AMB and so on instead of encounter."`
+	PriorAuthExt    string  `env:"NPHIES_PRIORAUTH_EXTENSION" envDefault:"priorauth-response" doc:"Name of the extension that quotes an authorization answer: priorauth-response, or priorauthresponse as one onboarding integration has to write it."`
 	Rules           string  `env:"NPHIES_RULES" doc:"Pre-flight rules to change, since NPHIES changes them: BV-00803=off, BV-01010=warning, BV-00501=error, separated by commas or blanks. docs/conformance.md lists them."`
 	Concurrency     int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
 }
@@ -292,6 +296,8 @@ func (c *Config) check() error {
 	positive("TEAMS_RETRY_BASE", c.RetryBase)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)
+	oneOf("NPHIES_POLL_PROFILE", c.PollProfile, "task", "poll-request")
+	oneOf("NPHIES_PRIORAUTH_EXTENSION", c.PriorAuthExt, "priorauth-response", "priorauthresponse")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")

@@ -94,11 +94,12 @@ func patientKey(license, payer string, patient Identifier) string {
 }
 
 // Eligible returns the identifier of the answer to an eligibility check that said yes: the check with this number if request
-// is given, else the latest one of this person with this payer, of the last 30 days. It is zero when there is none.
+// is given, if it was about this person, else the latest one of this person with this payer, of the last 30 days. It is zero
+// when there is none.
 func (s *Store) Eligible(ctx context.Context, license, payer string, request, patient Identifier) (Identifier, error) {
 	var id Identifier
 	err := s.pool.QueryRow(ctx, `SELECT response_system, response_value FROM eligibility_checks WHERE license = $1 AND payer = $2 AND state = 'eligible' AND response_value <> ''
-		AND CASE WHEN $3 <> '' THEN identifier_value = $3 AND ($4 = '' OR identifier_system = $4) ELSE patient_key <> '' AND patient_key = $5 AND answered_at > $6 END
+		AND CASE WHEN $3 <> '' THEN identifier_value = $3 AND ($4 = '' OR identifier_system = $4) AND patient_key IN ('', $5) ELSE patient_key <> '' AND patient_key = $5 AND answered_at > $6 END
 		ORDER BY answered_at DESC LIMIT 1`, license, payer, request.Value, request.System, patientKey(license, payer, patient), s.opt.Now().AddDate(0, 0, -30)).Scan(&id.System, &id.Value)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Identifier{}, nil

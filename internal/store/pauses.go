@@ -61,14 +61,14 @@ type NewPause struct {
 
 // Pause begins a pause or, when an earlier one has lapsed, begins it anew with one more failure. While one lasts nothing is
 // changed, so that any number of workers that meet the same trouble count once. events gets the row and whether it began now,
-// and is written in the same transaction.
-func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, began bool) []Event) (channels []string, err error) {
+// and is written in the same transaction. The row as it stands is returned.
+func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, began bool) []Event) (p Pause, channels []string, err error) {
 	err = s.tx(ctx, "pause", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('pause/' || $1 || '/' || $2, 0))`, n.License, n.Payer); err != nil {
 			return err
 		}
 		now := s.opt.Now()
-		p, err := onePause(ctx, tx, n.License, n.Payer)
+		p, err = onePause(ctx, tx, n.License, n.Payer)
 		known := err == nil
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
@@ -96,7 +96,7 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 		channels, err = s.insertEvents(ctx, tx, events(p, !known))
 		return err
 	})
-	return channels, err
+	return p, channels, err
 }
 
 func onePause(ctx context.Context, q querier, license, payer string) (Pause, error) {

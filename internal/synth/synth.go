@@ -162,9 +162,6 @@ func (g *generator) before() {
 			g.doc.Items[i].PatientShare = nil
 		}
 	}
-	if g.chance(10) {
-		g.doc.Related = []nphiesclient.RelatedClaim{{ClaimNumber: "OLD-" + g.doc.ClaimNumber, Relationship: "prior"}}
-	}
 }
 
 // emergency is a visit to the emergency department.

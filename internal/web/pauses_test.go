@@ -14,9 +14,9 @@ import (
 
 func TestPausesAreShownAndResumed(t *testing.T) {
 	s := open(t)
-	_, err := s.store.Pause(t.Context(), store.NewPause{License: "PR-1", Trouble: store.Trouble{Kind: "api", Code: "GE-00030", Text: "account blocked"}}, nil)
+	_, _, err := s.store.Pause(t.Context(), store.NewPause{License: "PR-1", Trouble: store.Trouble{Kind: "api", Code: "GE-00030", Text: "account blocked"}}, nil)
 	require.NoError(t, err)
-	_, err = s.store.Pause(t.Context(), store.NewPause{
+	_, _, err = s.store.Pause(t.Context(), store.NewPause{
 		License: "PR-1", Payer: "INS-1", Trouble: store.Trouble{Kind: "network", Code: "GE-00012", Text: "payer offline"},
 		For: func(int) time.Duration { return time.Hour },
 	}, nil)

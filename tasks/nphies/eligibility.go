@@ -106,7 +106,7 @@ func (h *Handlers) checkFailed(ctx context.Context, check store.Check, err error
 	if channels, noteErr := h.store.CheckFailedAttempt(wctx, check.ID, store.TroubleOf(err), events...); noteErr == nil {
 		h.notify(ctx, channels)
 	}
-	if h.pause(ctx, check.License, check.Payer, cards.OperationEligibility, err) {
+	if h.pause(ctx, check.License, check.Payer, cards.OperationEligibility, err, h.later(check.ID, check.Episode, h.store.RenewCheck, tasks.NewEligibility)) {
 		return nil
 	}
 	return err

@@ -113,7 +113,11 @@ func (h *Handlers) fhirTaskFailed(ctx context.Context, task store.FHIRTask, err 
 	if channels, noteErr := h.store.FHIRTaskFailed(wctx, task.ID, store.TroubleOf(err), events...); noteErr == nil {
 		h.notify(ctx, channels)
 	}
-	if h.pause(ctx, task.License, task.Payer, op, err) {
+	again := tasks.NewStatus
+	if task.Code == store.TaskCancel {
+		again = tasks.NewCancel
+	}
+	if h.pause(ctx, task.License, task.Payer, op, err, h.later(task.ID, task.Episode, h.store.RenewFHIRTask, again)) {
 		return nil
 	}
 	return err

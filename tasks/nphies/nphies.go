@@ -42,6 +42,8 @@ type Options struct {
 	OfflineRetry time.Duration
 	// IdentifierBase is the base of our identifier systems.
 	IdentifierBase string
+	// PollProfile and ProfileVersion are those of poll messages, "" for the usual.
+	PollProfile, ProfileVersion string
 	// Endpoint is NPHIES' host, shown on cards.
 	Endpoint string
 	// Now is the clock; nil means time.Now.

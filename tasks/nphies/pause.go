@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -32,8 +35,9 @@ const pauseCap = 30 * time.Minute
 const tellOffline = 4
 
 // pause holds back what would fail as err did. paused is true when the work is parked: its task is done, and the reconciler
-// makes a new one when the pause is over. Other errors are left to the retries of the task.
-func (h *Handlers) pause(ctx context.Context, license, payer, operation string, err error) (paused bool) {
+// makes a new one when the pause is over; of a pause that ends by itself, again has one made for that moment. Other errors are
+// left to the retries of the task.
+func (h *Handlers) pause(ctx context.Context, license, payer, operation string, err error, again func(ctx context.Context, at time.Time) error) (paused bool) {
 	p, ok := errors.AsType[*pauseError](err)
 	if !ok {
 		f := fault.Of(err)
@@ -52,7 +56,7 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 	}
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
-	channels, perr := h.store.Pause(wctx, n, func(row store.Pause, began bool) []store.Event {
+	row, channels, perr := h.store.Pause(wctx, n, func(row store.Pause, began bool) []store.Event {
 		offline := p.payer && p.lapse
 		if (offline && row.Failures != tellOffline) || (!offline && !began) {
 			return nil
@@ -74,7 +78,25 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 	h.log.WarnContext(ctx, "sending is paused", slog.String("license", license), slog.String("payer", n.Payer), slog.String("code", p.fault.Code),
 		slog.String("reason", p.fault.Safe))
 	h.notify(ctx, channels)
+	if again != nil && row.Until != nil {
+		if err := again(wctx, *row.Until); err != nil {
+			h.log.WarnContext(ctx, "the next try waits for the reconciler", slog.String("license", license), slog.String("error", err.Error()))
+		}
+	}
 	return true
+}
+
+// later makes the next task of a row whose task is done: renew gives it another budget, 0 when somebody did so before.
+func (h *Handlers) later(id uuid.UUID, episode int, renew func(context.Context, uuid.UUID, int) (int, error), task func(uuid.UUID, int) tasks.Task,
+) func(context.Context, time.Time) error {
+	return func(ctx context.Context, at time.Time) error {
+		next, err := renew(ctx, id, episode)
+		if err != nil || next == 0 {
+			return err
+		}
+		_, err = h.queue.Enqueue(ctx, task(id, next), asynq.ProcessAt(at))
+		return err
+	}
 }
 
 // wentWell ends the pauses that an exchange disproves.

@@ -104,6 +104,7 @@ func TestOfflinePayerBacksOff(t *testing.T) {
 		wait := p.Until.Sub(b.now())
 		want := time.Minute << (failures - 1)
 		require.InDelta(t, want.Seconds(), wait.Seconds(), want.Seconds()*0.26, "it grows")
+		require.Equal(t, failures+1, b.get(id).Episode, "the next try is booked for that moment, as a new task")
 		require.NoError(t, b.submit(id), "while it lasts")
 		require.Equal(t, failures, b.get(id).Attempts)
 		require.Equal(t, failures, b.pauses()[0].Failures)

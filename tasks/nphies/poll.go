@@ -62,7 +62,7 @@ func (h *Handlers) Poll(ctx context.Context, t *asynq.Task) error {
 
 // pollFailed notes a failed poll. Once the retries are used up the next look is due at the usual time.
 func (h *Handlers) pollFailed(ctx context.Context, license string, err error) error {
-	paused := h.pause(ctx, license, "", cards.OperationPoll, err)
+	paused := h.pause(ctx, license, "", cards.OperationPoll, err, nil)
 	var next time.Time
 	if paused || tasks.Final(ctx, err) || fault.Of(err).Permanent {
 		next = h.opt.Now().Add(h.opt.PollInterval)
@@ -109,7 +109,8 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	var m store.Message
 	if body == nil {
 		req, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{
-			License: license, Count: h.opt.PollCount, IdentifierSystem: h.opt.IdentifierBase + "/task", ProviderName: license, Now: h.opt.Now(),
+			License: license, Count: h.opt.PollCount, IdentifierSystem: h.opt.IdentifierBase + "/task", ProviderName: license, Profile: h.opt.PollProfile,
+			ProfileVersion: h.opt.ProfileVersion, Now: h.opt.Now(),
 		})
 		if err != nil {
 			return false, err
@@ -290,7 +291,7 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 		answer, _, again := h.interpret(ctx, claim, a)
 		if again != nil {
 			// "Try the same again", said late: the claim's bytes are due at once, or when the pause is over.
-			h.pause(ctx, license, claim.Payer, cards.OperationPoll, again)
+			h.pause(ctx, license, claim.Payer, cards.OperationPoll, again, nil)
 			answer.State, answer.RecheckAt = store.Pending, h.opt.Now()
 		}
 		in.Answer = &answer
@@ -298,7 +299,8 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 	case a.Claim != nil && strings.EqualFold(a.Event, nphiesclient.EventAdvancedAuthorization):
 		c := a.Claim
 		in.Authorization = &store.AdvancedAuthorization{
-			Payer: payer, Response: store.Identifier(c.Response), PreAuthRef: c.PreAuthRef, Adjudication: c.Adjudication, Items: len(c.Items) + len(c.Added),
+			Payer: payer, Response: store.Identifier(c.Response), PreAuthRef: c.PreAuthRef, PreAuthStart: c.PreAuthPeriod.Start,
+			PreAuthEnd: c.PreAuthPeriod.End, Adjudication: c.Adjudication, Items: len(c.Items) + len(c.Added),
 		}
 		return true, nil, nil
 	case a.Communication != nil:

@@ -64,7 +64,11 @@ func (h *Handlers) submitFailed(ctx context.Context, claim store.Claim, err erro
 		return err // the attempt counts in asynq; what could not be noted now is noted at the next one
 	}
 	h.notify(ctx, channels)
-	if h.pause(ctx, claim.License, claim.Payer, cards.OperationSubmission, err) {
+	again := tasks.NewSubmit
+	if claim.Use == store.UsePreauthorization {
+		again = tasks.NewPriorAuth
+	}
+	if h.pause(ctx, claim.License, claim.Payer, cards.OperationSubmission, err, h.later(claim.ID, claim.Episode, h.store.RenewClaim, again)) {
 		return nil
 	}
 	if (claim.State == store.Pending || claim.State == store.Pended) && tasks.Final(ctx, err) {
@@ -115,7 +119,7 @@ func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiescl
 	out.Reissue, out.Disposition, out.Detail = c.Reissue, c.Disposition, detailOf(c)
 	out.Response = store.Identifier{System: c.Response.System, Value: c.Response.Value}
 	if claim.Use == store.UsePreauthorization {
-		out.PreAuthRef = c.PreAuthRef
+		out.PreAuthRef, out.PreAuthStart, out.PreAuthEnd = c.PreAuthRef, c.PreAuthPeriod.Start, c.PreAuthPeriod.End
 		if c.Outcome == "complete" && c.Adjudication == "not-required" {
 			out.State = store.Approved // it may be done without asking
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/claimlinc/nphiesq/internal/conformance"
+	"github.com/claimlinc/nphiesq/internal/nphiessim"
 )
 
 func main() {
@@ -15,8 +16,14 @@ func main() {
 	}
 }
 
-// simulated are the rules of the simulator; it does not list them yet.
-func simulated() []conformance.SimulatedRule { return nil }
+// simulated are the rules of the simulator.
+func simulated() []conformance.SimulatedRule {
+	var out []conformance.SimulatedRule
+	for _, r := range nphiessim.Rules() {
+		out = append(out, conformance.SimulatedRule(r))
+	}
+	return out
+}
 
 func write(path string, simulated []conformance.SimulatedRule) error {
 	corpus, err := conformance.ReadCorpus("../../nphiesclient/testdata")
