@@ -103,6 +103,23 @@ func TestGoldenMessages(t *testing.T) {
 			golden(t, name, r.Body)
 		})
 	}
+	t.Run("variants", func(t *testing.T) {
+		t.Parallel()
+		accident := example(t, "claims/01-professional-approved.json").Claim
+		accident.Accident = &nphiesclient.Accident{Type: "MVA", Date: "2026-02-09"}
+		accident.Authorization = &nphiesclient.Authorization{References: []string{"AUTH-BY-PHONE-7"}, OfflineDate: "2026-02-09"}
+		r, err := nphiesclient.BuildClaim(accident, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-accident-offline-authorization", r.Body)
+		discovery := example(t, "eligibility/01-eligible.json").Eligibility
+		discovery.Coverage, discovery.Purpose = nil, nil
+		r, err = nphiesclient.BuildEligibility(discovery, buildOptions())
+		require.NoError(t, err)
+		require.Contains(t, string(r.Body), `"discovery"`)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-eligibility-discovery", r.Body)
+	})
 	t.Run("poll", func(t *testing.T) {
 		t.Parallel()
 		r, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{

@@ -67,4 +67,7 @@ func TestDocsAreCurrent(t *testing.T) {
 	docs, err := os.ReadFile("../../docs/conformance.md")
 	require.NoError(t, err)
 	require.Contains(t, string(docs), "| BV-00054 |", "run make generate")
+	docs, err = os.ReadFile("../../docs/errors.md")
+	require.NoError(t, err)
+	require.Equal(t, conformance.Errors(), string(docs), "run make generate")
 }

@@ -98,8 +98,9 @@ func (b *bench) answer(code string, n int) {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	sim := nphiessim.New(nphiessim.Options{})
-	b := &bench{t: t, sim: sim, queue: &queue{}}
+	b := &bench{t: t, queue: &queue{}}
+	sim := nphiessim.New(nphiessim.Options{Now: b.now})
+	b.sim = sim
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if b.intercept == nil || !b.intercept(w, r) {
 			sim.NPHIES().ServeHTTP(w, r)

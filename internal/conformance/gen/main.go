@@ -1,4 +1,4 @@
-// Command gen writes docs/conformance.md. Run it by make generate.
+// Command gen writes docs/conformance.md and docs/errors.md. Run it by make generate.
 package main
 
 import (
@@ -34,5 +34,8 @@ func write(path string, simulated []conformance.SimulatedRule) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(page), 0o644) //nolint:gosec // a file for everybody to read
+	if err := os.WriteFile(path, []byte(page), 0o644); err != nil { //nolint:gosec // a file for everybody to read
+		return err
+	}
+	return os.WriteFile("../../docs/errors.md", []byte(conformance.Errors()), 0o644) //nolint:gosec // as above
 }
