@@ -32,10 +32,13 @@ is tried again by itself.
 `)
 	row := func(e nphiesclient.ErrorInfo, code string) {
 		do := string(e.Retry)
-		for name, set := range map[string]bool{", once": e.Once, ", payer": e.Payer, ", goes on": e.Continue} {
-			if set {
-				do += name // at most one of them is set
-			}
+		switch {
+		case e.Once:
+			do += ", once"
+		case e.Payer:
+			do += ", payer"
+		case e.Continue:
+			do += ", goes on"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code, e.Meaning, do, e.Kind)
 	}

@@ -49,22 +49,7 @@ func TestPausesAreShownAndResumed(t *testing.T) {
 func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	s := open(t)
 	c := s.claim(t)
-	answer, err := s.store.KeepPollAnswer(t.Context(), c.License, store.Message{Event: "poll-response", Body: []byte("{}")})
-	require.NoError(t, err)
-	for i, n := range []store.Nested{
-		{Message: store.Message{Event: "communication-request", ClaimID: &c.ID}, Communication: &store.Communication{Identifier: store.Identifier{Value: "CR-1"}, Reasons: []string{"missing-info"}}},
-		{Message: store.Message{Event: "payment-reconciliation"}, Payment: &store.Payment{
-			Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-1"}, Amount: decimal.RequireFromString("195.50"), DetailSum: decimal.RequireFromString("195.5"),
-			Details: []store.PaymentDetail{{ClaimID: &c.ID, Type: "payment", Request: store.Identifier(c.Identifier), Amount: decimal.RequireFromString("195.5")}},
-		}},
-		{Message: store.Message{Event: "advanced-authorization"}, Authorization: &store.AdvancedAuthorization{Payer: "INS-1", PreAuthRef: "AUTH-9", Adjudication: "approved", Items: 2}},
-	} {
-		n.Message.License, n.Message.ParentID, n.Message.Position, n.Message.Body = c.License, &answer, &i, []byte("{}")
-		_, err := s.store.RecordNested(t.Context(), n, nil)
-		require.NoError(t, err)
-		_, err = s.store.RecordNested(t.Context(), n, nil)
-		require.NoError(t, err, "again")
-	}
+	s.mailbox(t, c)
 	v := s.signIn(t, "vera")
 	for path, want := range map[string][]string{
 		"/claims/" + c.ID.String():    {"Information the payer asks for", "missing-info", "CR-1", "Payments", "195.50"},
@@ -85,4 +70,25 @@ func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	auths, err := s.store.AdvancedAuthorizations(t.Context(), 0)
 	require.NoError(t, err)
 	require.Equal(t, "AUTH-9", auths[0].PreAuthRef)
+}
+
+// mailbox brings a request for information, a payment and an authorization that nobody asked for.
+func (s *site) mailbox(t *testing.T, c store.Claim) {
+	t.Helper()
+	answer, err := s.store.KeepPollAnswer(t.Context(), c.License, store.Message{Event: "poll-response", Body: []byte("{}")})
+	require.NoError(t, err)
+	for i, n := range []store.Nested{
+		{Message: store.Message{Event: "communication-request", ClaimID: &c.ID}, Communication: &store.Communication{Identifier: store.Identifier{Value: "CR-1"}, Reasons: []string{"missing-info"}}},
+		{Message: store.Message{Event: "payment-reconciliation"}, Payment: &store.Payment{
+			Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-1"}, Amount: decimal.RequireFromString("195.50"), DetailSum: decimal.RequireFromString("195.5"),
+			Details: []store.PaymentDetail{{ClaimID: &c.ID, Type: "payment", Request: store.Identifier(c.Identifier), Amount: decimal.RequireFromString("195.5")}},
+		}},
+		{Message: store.Message{Event: "advanced-authorization"}, Authorization: &store.AdvancedAuthorization{Payer: "INS-1", PreAuthRef: "AUTH-9", Adjudication: "approved", Items: 2}},
+	} {
+		n.Message.License, n.Message.ParentID, n.Message.Position, n.Message.Body = c.License, &answer, &i, []byte("{}")
+		_, err := s.store.RecordNested(t.Context(), n, nil)
+		require.NoError(t, err)
+		_, err = s.store.RecordNested(t.Context(), n, nil)
+		require.NoError(t, err, "again")
+	}
 }
