@@ -116,15 +116,6 @@ func find(t *testing.T, m map[string]any, head string) map[string]any {
 	return nil
 }
 
-func findingsOf(t *testing.T, m map[string]any, now time.Time) []Finding {
-	t.Helper()
-	body := raw(t, m)
-	v, err := parseJSON(body)
-	require.NoError(t, err)
-	msg := newMessage(body, v, now)
-	return judge(msg)
-}
-
 const (
 	coding   = `{"coding":[{"system":"x","code":"x"}]}`
 	infoHead = `{"sequence":99,"category":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/claim-information-category","code":"`
@@ -327,35 +318,103 @@ var brokenClaims = []broken{
 	one("RE-00169", "Encounter.serviceProvider", ``),
 	one("BV-00811", "Encounter.period.start", `"2026-02-10"`),
 	one("BV-00736", "Encounter.ext(serviceEventType)", ``),
-	one("BV-00728", "Encounter.class.code", `"EMER"`),
-	one("BV-00732", "Encounter.class.code", `"EMER"`),
-	one("BV-00733", "Encounter.class.code", `"EMER"`),
-	one("BV-00734", "Encounter.class.code", `"EMER"`),
-	one("BV-00735", "Encounter.class.code", `"EMER"`),
+	one("BV-00811", "Encounter.period.end", `"2026-02-10"`),
+	one("GE-00013", "Patient.name", `{"text":"x"}`),
+	one("GE-00013", "Claim.careTeamSequence", `1`),
+	one("GE-00013", "Claim.created", `"2026-02-10T11:30:00"`),
+	one("GE-00013", "Claim.item[0].servicedDate", `"2026-02"`),
+	one("GE-00013", "Coverage.period", `{"start":"2026-12-31","end":"2026-01-01"}`),
+	one("GE-00013", "Claim.ext(newborn)", `{"valueString":"yes"}`),
+	one("GE-00013", "Patient.name[0].family", `"`+strings.Repeat("س", 51)+`"`),
+	one("GE-00013", "Claim.supportingInfo[0].code.text", `"`+strings.Repeat("x", 251)+`"`),
+	one("IB-00242", "Claim.related", `[{"claim":{"identifier":{"system":"known","value":"b"}},"relationship":`+coding+`}]`),
+	one("BV-00449", "Claim.ext(priorauth-response)", `{"valueReference":{"reference":"x"}}`),
+	one("IC-01428", "Claim.diagnosis[0].onAdmission", coding),
+	one("IC-01428", "Claim.diagnosis[0].ext(condition-onset)", `{"valueCodeableConcept":`+coding+`}`),
+	one("BV-00439", "Claim.item[0].servicedPeriod", `{"start":"2026-02-10"}`),
+	one("IC-01428", "Claim.supportingInfo[14]", infoHead+`lab-test"}]},"code":{"coding":[{"system":"http://loinc.org","code":"4548-4"}]}}`),
 }
 
-// institutional makes an institutional claim of the professional one; what is left wrong is what the rules must find.
-var institutional = []edit{
-	{"Claim.type.coding[0].code", `"institutional"`},
-	{"Encounter.class.code", `"IMP"`},
-	{"Patient.birthDate", `"2025-06-01"`},
-	{"Claim.supportingInfo", `[{"sequence":1,"category":{"coding":[{"code":"x"}]}}]`},
+// brokenAdmissions are mistakes in the good institutional claim.
+var brokenAdmissions = []broken{
+	one("BV-00364", "Claim.subType.coding[0].code", `"op"`),
+	one("BV-00727", "Encounter.hospitalization.extension", ``),
+	one("BV-00737", "Encounter.hospitalization.admitSource", ``),
+	one("BV-00744", "Encounter.ext(admissionSpecialty)", ``),
+	one("BV-00758", "Encounter.ext(dischargeSpecialty)", ``),
+	one("BV-00759", "Encounter.hospitalization.dischargeDisposition", ``),
+	one("BV-00849", "Patient.birthDate", `"2025-06-01"`),
+	one("BV-00770", "Claim.supportingInfo[0]", ``), one("BV-00763", "Claim.supportingInfo[1]", ``),
+	one("BV-00764", "Claim.supportingInfo[2]", ``), one("BV-00767", "Claim.supportingInfo[3]", ``),
+	one("BV-00768", "Claim.supportingInfo[4]", ``), one("BV-00765", "Claim.supportingInfo[5]", ``),
+	one("BV-00766", "Claim.supportingInfo[6]", ``), one("BV-00771", "Claim.supportingInfo[7]", ``),
+	one("BV-00769", "Claim.supportingInfo[8]", ``),
 }
 
-var brokenAdmissions = func() []broken {
-	var out []broken
-	for _, code := range []string{
-		"BV-00364", "BV-00727", "BV-00737", "BV-00744", "BV-00758", "BV-00759", "BV-00849", "BV-00763", "BV-00764", "BV-00765",
-		"BV-00766", "BV-00767", "BV-00768", "BV-00769", "BV-00770", "BV-00771",
-	} {
-		out = append(out, broken{code, institutional})
-	}
-	return append(out,
-		broken{"BV-00366", []edit{{"Claim.type.coding[0].code", `"oral"`}, {"Claim.subType", coding}}},
-		broken{"BV-00751", []edit{{"Claim.type.coding[0].code", `"oral"`}, {"Claim.supportingInfo[0]", ``}}},
-		broken{"BV-00367", []edit{{"Claim.type.coding[0].code", `"vision"`}, {"Claim.subType", coding}}},
-	)
-}()
+var brokenEmergencies = []broken{
+	one("BV-00728", "Encounter.ext(emergency-arrival-code)", ``),
+	one("BV-00732", "Encounter.ext(triageCategory)", ``),
+	one("BV-00733", "Encounter.ext(triageDate)", ``),
+	one("BV-00734", "Encounter.ext(emergencyServiceStart)", ``),
+	one("BV-00735", "Encounter.ext(emergencyDepartmentDisposition)", ``),
+	one("GE-00013", "Encounter.ext(triageDate)", `{"valueDateTime":"2026-02-10"}`),
+}
+
+var brokenOral = []broken{
+	one("BV-00366", "Claim.subType.coding[0].code", `"ip"`),
+	one("BV-00751", "Claim.supportingInfo[0]", ``),
+	one("IB-00242", "Encounter.class.code", `"EMER"`),
+}
+
+var brokenVision = []broken{
+	one("BV-00367", "Claim.subType.coding[0].code", `"emr"`),
+	one("IC-01428", "Claim.careTeam", ``),
+}
+
+var brokenAuthorizations = []broken{
+	one("BV-00802", "Claim.supportingInfo[14]", ``),
+	one("BV-00165", "Claim.use", `"claim"`),
+	one("RE-00170", "Claim.meta.profile[0]", `"`+profileURL("institutional-claim")+`"`),
+	one("GE-00013", "Claim.ext(transfer)", `{"valueString":"yes"}`),
+	one("IC-01428", "Claim.item[0].ext(patient-share)", `{"valueString":"20"}`),
+	one("BV-00379", "Claim.ext(eligibility-response)", ``),
+}
+
+var brokenCommunications = []broken{
+	one("IC-01428", "Communication.status", ``),
+	one("IB-00242", "Communication.about", ``),
+	one("IB-00242", "Communication.about[0].type", `"Patient"`),
+	one("BV-00455", "Communication.basedOn[0].identifier", `{"value":"x"}`),
+	one("IC-01428", "Communication.payload", ``),
+	one("IC-01428", "Communication.payload[0].contentString", ``),
+	one("GE-00032", "MessageHeader.destination[0].receiver.identifier.value", `"X"`),
+}
+
+var brokenPaymentNotices = []broken{
+	one("IC-01428", "PaymentNotice.payment.identifier", ``),
+	one("RE-00169", "PaymentNotice.recipient.identifier.value", `"X"`),
+	one("IB-00242", "PaymentNotice.paymentStatus.coding[0].code", `"late"`),
+	one("BV-00456", "MessageHeader.destination[0].endpoint", `"http://nphies.example"`),
+}
+
+// inClaim changes the second claim of a batch.
+func inClaim(code, path, value string) broken {
+	return broken{code, []edit{{"batch:" + path, value}}}
+}
+
+var brokenBatches = []broken{
+	one("BV-00373", "MessageHeader.focus", ``),
+	one("BV-00167", "Bundle.entry[1].resource.resourceType", `"Claim"`),
+	inClaim("BV-00227", "MessageHeader.eventCoding.code", `"priorauth-request"`),
+	inClaim("BV-00238", "MessageHeader.sender.identifier.value", `"X"`),
+	inClaim("BV-00383", "MessageHeader.destination[0].receiver.identifier.value", `"X"`),
+	inClaim("BV-00385", "Claim.ext(batch-identifier)", ``),
+	inClaim("BV-00385", "Claim.ext(batch-identifier)", `{"valueIdentifier":{"system":"a","value":"b"}}`),
+	inClaim("BV-00421", "Claim.ext(batch-period)", `{"valuePeriod":{"start":"2026-01-01","end":"2026-01-31"}}`),
+	inClaim("BV-00451", "Claim.ext(batch-number)", ``),
+	inClaim("BV-00452", "Claim.ext(batch-number)", `{"valuePositiveInt":1}`),
+	inClaim("BV-00059", "Claim.total.value", `1`),
+}
 
 var brokenPharmacy = []broken{
 	one("BV-00368", "Claim.subType.coding[0].code", `"ip"`),
@@ -368,6 +427,7 @@ var brokenPharmacy = []broken{
 }
 
 var brokenEligibility = []broken{
+	one("GE-00013", "CoverageEligibilityRequest.ext(transfer)", `{"valueString":"yes"}`),
 	one("IC-01428", "CoverageEligibilityRequest.identifier", ``),
 	one("BV-00538", "CoverageEligibilityRequest.status", `"draft"`),
 	one("IB-00242", "CoverageEligibilityRequest.priority", ``),
@@ -408,6 +468,11 @@ var brokenPolls = []broken{
 	{"BV-00216", []edit{{"Task.input[0].type.coding[0].code", `"period"`}, {"Task.input[1].type.coding[0].code", `"period"`}}},
 }
 
+var brokenDetails = []broken{
+	one("BV-00044", "Claim.item[0].detail[1].sequence", `1`),
+	one("BV-00044", "Claim.item[0].detail[0].subDetail[0].sequence", ``),
+}
+
 var brokenCancels = []broken{
 	one("IC-01428", "Task.focus.identifier", ``),
 	one("RE-00169", "Task.owner", ``),
@@ -417,62 +482,65 @@ var brokenCancels = []broken{
 // TestRules breaks good messages in one way each. Every rule of every table must be broken by some case.
 func TestRules(t *testing.T) {
 	t.Parallel()
-	unused := map[string]bool{}
-	for _, event := range playedEvents() {
-		for _, table := range rulesFor(event) {
-			for _, r := range table {
-				unused[r.id+" "+r.text] = true
-			}
-		}
-	}
+	unbroken := allRules()
 	for name, cases := range map[string][]broken{
-		"claim-request-professional": slices.Concat(brokenClaims, brokenAdmissions), "claim-request-pharmacy": brokenPharmacy,
+		"claim-request-professional": brokenClaims, "claim-request-pharmacy": brokenPharmacy, "institutional": brokenAdmissions,
+		"emergency": brokenEmergencies, "oral": brokenOral, "vision": brokenVision, "institutional authorization": brokenAuthorizations,
 		"eligibility-request": brokenEligibility, "poll-request": brokenPolls, "cancel-request": brokenCancels,
+		"details": brokenDetails, "communication": brokenCommunications, "payment-notice": brokenPaymentNotices, "batch-request": brokenBatches,
 	} {
-		now := testNow
-		if name == "poll-request" || name == "cancel-request" {
-			now = now.AddDate(0, 0, 2)
+		now := timeFor(name)
+		if name == "claim-request-professional" {
+			now = testNow
 		}
-		require.Empty(t, findingsOf(t, example(t, name), now), name)
 		for _, c := range cases {
-			m := example(t, name)
+			m := good(t, name)
 			for _, e := range c.edits {
+				if path, ok := strings.CutPrefix(e.path, "batch:"); ok {
+					second := node{m, ""}.get("entry").at(2).get("resource").v.(map[string]any)
+					apply(t, second, edit{path, e.value})
+					continue
+				}
 				apply(t, m, e)
 			}
+			findings, looked := judged(t, m, now)
 			var codes []string
-			for _, f := range findingsOf(t, m, now) {
+			for _, f := range findings {
 				codes = append(codes, f.Code)
-				delete(unused, f.Code+" "+f.Text)
 				require.True(t, strings.HasPrefix(f.Path, "Bundle"), f)
 			}
 			require.Contains(t, codes, c.code, c.edits)
+			for key, held := range looked {
+				if !held && strings.HasPrefix(key, c.code+" ") {
+					delete(unbroken, key)
+				}
+			}
 		}
 	}
-	require.Empty(t, unused, "rules without a case")
+	require.Empty(t, unbroken, "rules without a case")
 }
 
-// TestGoodVariants are unusual messages that are right.
-func TestGoodVariants(t *testing.T) {
+// TestRulesTable checks the exported list against the tables.
+func TestRulesTable(t *testing.T) {
 	t.Parallel()
-	detail := `{"sequence":%,"productOrService":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/services","code":"1"}]},"quantity":{"value":1},"unitPrice":{"value":@,"currency":"SAR"},"net":{"value":@,"currency":"SAR"}}`
-	details := "[" + strings.NewReplacer("%", "1", "@", "100.1").Replace(detail) + "," + strings.NewReplacer("%", "2", "@", "99.9").Replace(detail) + "]"
-	for name, edits := range map[string][]edit{
-		"relative references": {{"Claim.patient.reference", `"Patient/b9156bfe-bb69-571e-aeee-4f2a309421d6"`}, {"Encounter.subject.reference", `"Patient/b9156bfe-bb69-571e-aeee-4f2a309421d6"`}},
-		"half up":             {{"Claim.item[1].quantity.value", `1`}, {"Claim.item[1].unitPrice.value", `1.17`}, {"Claim.item[1].factor", `0.5`}, {"Claim.item[1].ext(tax)", ``}, {"Claim.item[1].net.value", `0.59`}, {"Claim.total.value", `230.59`}},
-		"details":             {{"Claim.item[0].detail", details}, {"Claim.item[0].ext(tax)", ``}, {"Claim.item[0].net.value", `200.0`}, {"Claim.total.value", `303.50`}},
-		"package":             {{"Claim.item[0].detail", details}, {"Claim.item[0].ext(package)", `{"valueBoolean":true}`}, {"Claim.item[0].net.value", `150`}, {"Claim.total.value", `253.5`}},
-		"local coding":        {{"Claim.item[0].productOrService.coding[1]", `{"system":"http://alwaha-demo.example/codes","code":"7"}`}},
-		"no measurement":      {{"Claim.supportingInfo[1].valueQuantity", ``}, {"Claim.supportingInfo[1].reason", `{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/systolic-absence-reason","code":"x"}]}`}},
-		"offline eligibility": {{"Claim.ext(eligibility-response)", ``}, {"Claim.ext(eligibility-offline-reference)", `{"valueString":"by phone"}`}, {"Claim.ext(eligibility-offline-date)", `{"valueDateTime":"2026-02-10"}`}},
-		"period":              {{"Claim.item[0].servicedDate", ``}, {"Claim.item[0].servicedPeriod", `{"start":"2026-02-10T09:30:00+03:00","end":"2026-02-10T10:00:00+03:00"}`}},
-		"unknown extension":   {{"Claim.ext(something-new)", `{"valueBoolean":true}`}},
-	} {
-		m := example(t, "claim-request-professional")
-		for _, e := range edits {
-			apply(t, m, e)
-		}
-		require.Empty(t, findingsOf(t, m, testNow), name)
+	list := Rules()
+	require.Greater(t, len(list), 200)
+	seen := map[string]bool{}
+	for _, r := range list {
+		key := r.ID + r.Where + r.Text
+		require.False(t, seen[key], r)
+		seen[key] = true
+		require.NotEmpty(t, r.Where, r)
+		require.NotEmpty(t, r.Text, r)
+		require.NotEmpty(t, r.Events, r)
+		require.NotContains(t, r.Where, focusPath, r)
+		require.Regexp(t, `^[A-Z]{2}-\d{5}$`, r.ID)
 	}
+	i := slices.IndexFunc(list, func(r Rule) bool { return r.ID == "BV-00251" })
+	require.Equal(t, Rule{
+		ID: "BV-00251", Where: "Claim.item, detail, subDetail.net", Text: "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
+		Events: []string{eventAuth, eventClaim},
+	}, list[i])
 }
 
 // FuzzJudge finds no message that makes the simulator panic.
