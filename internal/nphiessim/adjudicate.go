@@ -81,6 +81,8 @@ func combine(items []itemDecision) verdict {
 		return approved
 	case len(seen) == 1 && seen[rejected]:
 		return rejected
+	case len(seen) == 1 && seen[notRequired]:
+		return notRequired
 	default:
 		return partial
 	}

@@ -62,18 +62,20 @@ func errorList(findings []Finding) []any {
 	return out
 }
 
-// operationOutcome is the bare answer to a message that cannot be treated as a message.
-func operationOutcome(id string, f Finding, diagnostics string) map[string]any {
-	issue := map[string]any{"severity": "fatal", "code": "structure", "details": errorCoding(Finding{Code: f.Code, Text: f.Text})}
-	if diagnostics != "" {
-		issue["diagnostics"] = diagnostics
+// operationOutcome is the bare answer to a message that cannot be treated as a message, or what response.details names.
+func operationOutcome(id, diagnostics string, findings ...Finding) map[string]any {
+	var issues []any
+	for _, f := range findings {
+		issue := map[string]any{"severity": "fatal", "code": "structure", "details": errorCoding(Finding{Code: f.Code, Text: f.Text})}
+		if diagnostics != "" {
+			issue["diagnostics"] = diagnostics
+		}
+		if f.Path != "" {
+			issue["expression"] = []any{f.Path}
+		}
+		issues = append(issues, issue)
 	}
-	if f.Path != "" {
-		issue["expression"] = []any{f.Path}
-	}
-	return map[string]any{
-		"resourceType": "OperationOutcome", "id": id, "meta": meta("operationoutcome"), "issue": []any{issue},
-	}
+	return map[string]any{"resourceType": "OperationOutcome", "id": id, "meta": meta("operationoutcome"), "issue": issues}
 }
 
 // reply describes an answer message.
@@ -85,6 +87,8 @@ type reply struct {
 	status    string     // response.code, "" is ok
 	tags      []string
 	focus     string // fullUrl, "" for none
+	foci      []any  // references, for a batch-response
+	details   string // fullUrl of an OperationOutcome, "" for none
 	resources []any  // entries behind the header
 }
 
@@ -114,10 +118,17 @@ func (s *Sim) bundle(r reply, now time.Time) map[string]any {
 		if status == "" {
 			status = "ok"
 		}
-		header["response"] = map[string]any{"identifier": r.answers, "code": status}
+		response := map[string]any{"identifier": r.answers, "code": status}
+		if r.details != "" {
+			response["details"] = map[string]any{"reference": r.details}
+		}
+		header["response"] = response
 	}
 	if r.focus != "" {
 		header["focus"] = []any{map[string]any{"reference": r.focus}}
+	}
+	if len(r.foci) > 0 {
+		header["focus"] = r.foci
 	}
 	url := "urn:uuid:" + id
 	if r.from == nphiesParty {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBehavioursOf(t *testing.T) {
+func TestBehaviourFor(t *testing.T) {
 	t.Parallel()
 	for identifier, want := range map[string]struct{ answer, fault string }{
 		"CLM-1":                          {"APPROVE", ""},
@@ -24,7 +24,7 @@ func TestBehavioursOf(t *testing.T) {
 		"SIM-CUT-BEFORE-SIM-CUT-AFTER-1": {"APPROVE", "CUT-BEFORE"},
 		"SIM-":                           {"APPROVE", ""},
 	} {
-		answer, fault := behavioursOf(identifier, "claim")
+		answer, fault := New(Options{}).behaviourFor(identifier, "claim")
 		require.Equal(t, want.answer, answer.Name, identifier)
 		if want.fault == "" {
 			require.Nil(t, fault, identifier)

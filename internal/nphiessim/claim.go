@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -24,7 +25,13 @@ type claimRecord struct {
 
 	answers   []*claimAnswer // by the time from which they are on file
 	cancelled bool
+	cancelBy  string // hash of the message that cancelled it
+	claimed   bool   // an authorization that a claim quotes
+	informed  bool   // the information asked for has come
 }
+
+// authorization tells that the record is of a prior authorization.
+func (r *claimRecord) authorization() bool { return r.message.event == eventAuth }
 
 // claimAnswer is one version of the answer to a claim.
 type claimAnswer struct {
@@ -40,7 +47,7 @@ type claimAnswer struct {
 }
 
 func (a *claimAnswer) final() bool {
-	return a.verdict != queuedPayer && a.verdict != queuedNPHIES && a.verdict != queuedLarge
+	return a.verdict != queuedPayer && a.verdict != queuedNPHIES && a.verdict != queuedLarge && a.verdict != unfinished
 }
 
 // onFile is the most recent answer at a moment, nil if there is none.
@@ -76,19 +83,25 @@ func contentHash(resource node) string {
 	return hashOf(raw)
 }
 
-// takeClaim answers a claim-request by section 11: a known claim gets its most recent answer, a changed one is refused, a
-// new one is judged and adjudicated.
+// takeClaim answers a claim-request or priorauth-request.
 func (s *Sim) takeClaim(m *message) (answer, []Finding) {
-	findings := judge(m, rulesFor(m.event)...)
+	findings := judge(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, shown := s.answerTo(m, findings, false)
+	return s.claimReply(m, a), shown
+}
+
+// answerTo decides by section 11: a known claim gets its most recent answer, a changed one is refused, a new one is judged
+// and adjudicated. In a batch what is valid is only taken in. It also returns the findings to show. The caller holds the
+// lock.
+func (s *Sim) answerTo(m *message, findings []Finding, inBatch bool) (*claimAnswer, []Finding) {
 	claim := m.focus()
 	id := claim.identifier()
 	content := contentHash(claim)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	repeated := s.seenIDs(m)
 	if id.Value == "" || !claim.exists() {
-		return s.claimReply(m, s.refusal(m, append(repeated, findings...))), findings
+		return s.refusal(m, append(repeated, findings...)), findings
 	}
 	rec := s.claims[id.key()]
 	known := rec != nil
@@ -98,28 +111,34 @@ func (s *Sim) takeClaim(m *message) (answer, []Finding) {
 	rec.received++
 	rec.bodies[hashOf(m.raw)] = true
 	rec.contents[content] = true
-	switch {
-	case known && content != rec.content:
-		repeated = append(repeated, Finding{"BV-00163", "The claim identifier SHALL be unique", claim.path + ".identifier"})
-		fallthrough
-	case len(repeated) > 0:
-		return s.claimReply(m, s.refusal(m, repeated)), repeated
-	case rec.before > 0 && len(findings) == 0:
-		rec.before--
-		return s.claimReply(m, s.transientAnswer(m, rec.behaviour.first)), nil
+	here := claim.path + ".identifier"
+	if known && content != rec.content {
+		repeated = append(repeated, ruleSameIdentifier.at(here))
 	}
 	a := rec.onFile(m.now)
-	if a == nil {
-		a = s.answerClaim(rec, m, findings)
+	switch {
+	case len(repeated) > 0:
+		return s.refusal(m, repeated), repeated
+	case rec.cancelled:
+		a = s.refusal(m, []Finding{ruleCancelled.at(here)})
+		return a, a.findings
+	case rec.before > 0 && len(findings) == 0:
+		rec.before--
+		return s.transientAnswer(m, rec.behaviour.first), nil
+	case a != nil && rec.behaviour.busy && !a.final():
+		a = s.refusal(m, []Finding{ruleInProgress.at(here)})
+	case a == nil:
+		a = s.answerClaim(rec, m, findings, inBatch)
 	}
-	if rec.cancelled {
-		a = s.refusal(m, []Finding{{"BV-00525", "The claim was cancelled", claim.path + ".identifier"}})
-	}
-	return s.claimReply(m, a), a.findings
+	return a, a.findings
 }
 
 func (s *Sim) newClaim(m *message, id Identifier, content string) *claimRecord {
-	b, _ := behavioursOf(id.Value, "claim")
+	kind := "claim"
+	if m.event == eventAuth {
+		kind = "authorization"
+	}
+	b, _ := s.behaviourFor(id.Value, kind)
 	rec := &claimRecord{
 		id: id, license: m.sender(), payer: m.receiver(), behaviour: b, message: m, content: content, before: b.before,
 		bodies: map[string]bool{}, contents: map[string]bool{},
@@ -130,44 +149,86 @@ func (s *Sim) newClaim(m *message, id Identifier, content string) *claimRecord {
 }
 
 // answerClaim files the answers of a claim that has none and returns the one to give at once.
-func (s *Sim) answerClaim(rec *claimRecord, m *message, findings []Finding) *claimAnswer {
-	if len(findings) > 0 {
+func (s *Sim) answerClaim(rec *claimRecord, m *message, findings []Finding, inBatch bool) *claimAnswer {
+	b, later := rec.behaviour, m.now.Add(s.opt.MailboxDelay)
+	invalid := len(findings) > 0
+	if invalid && b.answer != queuedLarge {
 		first := s.refusal(m, findings)
 		rec.put(first)
 		return first
 	}
-	b := rec.behaviour
-	first := s.decided(m, b.answer, "", m.now)
+	verdict, next := b.answer, b.later
+	if inBatch && verdict.settles() {
+		verdict, next = queuedNPHIES, verdict
+	}
+	first := s.decided(m, b, verdict, "", m.now)
 	rec.put(first)
-	if b.later == notAnswered {
+	if invalid {
+		a := s.refusal(m, findings)
+		a.at = later
+		s.mailAnswer(rec, a)
 		return first
 	}
-	why := ""
-	if b.reissue {
-		why = "correction"
+	s.markAuthorization(m)
+	if b.asks {
+		from := s.senderOf(rec)
+		s.mailUnsolicited(from, eventCommunicationAsked, s.communicationRequest, later)
 	}
-	s.mailAnswer(rec, s.decided(m, b.later, why, m.now.Add(s.opt.MailboxDelay)))
+	if next != notAnswered {
+		why := ""
+		if b.reissue {
+			why = "correction"
+		}
+		s.mailAnswer(rec, s.decided(m, b, next, why, later))
+	}
 	return first
+}
+
+// markAuthorization notes that a claim uses the authorizations it quotes.
+func (s *Sim) markAuthorization(m *message) {
+	quoted := authorization(m.focus()).get("valueReference").identifier()
+	if m.event != eventClaim || quoted.Value == "" {
+		return
+	}
+	for _, rec := range s.claimOrder {
+		if rec.license == m.sender() && rec.authorization() && rec.answeredBy(quoted) {
+			rec.claimed = true
+		}
+	}
+}
+
+// answeredBy tells that one of the claim's answers has this identifier.
+func (r *claimRecord) answeredBy(id Identifier) bool {
+	return slices.ContainsFunc(r.answers, func(a *claimAnswer) bool { return node{a.resource, ""}.built() == id })
+}
+
+// built is the identifier of a resource that the simulator made.
+func (n node) built() Identifier {
+	list, _ := n.get("identifier").v.([]any)
+	if len(list) == 0 {
+		return Identifier{}
+	}
+	return node{map[string]any{"identifier": list[0]}, ""}.identifier()
 }
 
 // mailAnswer files a later answer and puts it in the provider's mailbox.
 func (s *Sim) mailAnswer(rec *claimRecord, a *claimAnswer) {
 	rec.put(a)
 	r := s.claimReplyOf(rec.message, a)
-	if s.coin(rec.id.key()) {
+	if s.set.Spelling == SpellingSamples || (s.set.Spelling == SpellingGuide && s.coin(rec.id.key())) {
 		r.answers = "" // by the rules; the live environment names the request nevertheless
 	}
-	s.box(rec.license).add(&mail{event: eventClaimResponse, at: a.at, claim: rec.id, bundle: s.bundle(r, a.at)})
+	s.box(rec.license).add(&mail{event: r.event, at: a.at, claim: rec.id, bundle: s.bundle(r, a.at)})
 }
 
 // decided makes an answer of a verdict.
-func (s *Sim) decided(m *message, v verdict, reissue string, at time.Time) *claimAnswer {
+func (s *Sim) decided(m *message, b Behaviour, v verdict, reissue string, at time.Time) *claimAnswer {
 	payer := Identifier{payerLicense, m.receiver()}
 	a := &claimAnswer{at: at, by: payer, verdict: v, reissue: reissue}
 	switch v {
 	case refused:
-		a.by, a.tags, a.findings = nphiesParty, []string{"nphies-generated"}, scriptedErrors(m.focus())
-	case approved, partial, rejected:
+		a.by, a.tags, a.findings = nphiesParty, []string{"nphies-generated"}, scriptedErrors(m.focus(), b.many)
+	case approved, partial, rejected, notRequired, unfinished:
 	default:
 		if v != queuedPayer {
 			a.by = nphiesParty
@@ -181,11 +242,22 @@ func (s *Sim) decided(m *message, v verdict, reissue string, at time.Time) *clai
 	return a
 }
 
-// scriptedErrors are the errors of the behaviour ERROR: one stands once, one seven times, as captured answers have it.
-func scriptedErrors(claim node) []Finding {
+// scriptedErrors are the errors of the behaviours ERROR and ERROR-MANY: one stands once, one several times, as captured
+// answers have it.
+func scriptedErrors(claim node, many bool) []Finding {
+	times := 7
+	if many {
+		times = 43
+	}
 	out := []Finding{{"BV-00731", "Ventilation hours SHALL be provided for ventilation procedures", claim.path + ".supportingInfo"}}
-	for range 7 {
+	for range times {
 		out = append(out, Finding{"BV-00434", "The amount does not agree with the price list", claim.path + ".item[0].net"})
+	}
+	if many {
+		for i := range claim.get("item").list() {
+			path := claim.path + ".item[" + strconv.Itoa(i) + "].productOrService"
+			out = append(out, Finding{"IB-00242", "The provided value is not from the specified value set", path}, Finding{"IB-00242", "The provided value is not from the specified value set", path})
+		}
 	}
 	return out
 }
@@ -217,14 +289,18 @@ func (s *Sim) writeClaimResponse(m *message, a *claimAnswer) {
 	id := s.guid("claim-response")
 	own := Identifier{payerBase(m) + "claimresponse", "CLR-" + id[:13]}
 	a.url = payerBase(m) + "ClaimResponse/" + id
+	use, profile := "claim", "claim-response"
+	if m.event == eventAuth {
+		use, profile = "preauthorization", "prior-auth-response"
+	}
 	res := map[string]any{
-		"resourceType": "ClaimResponse", "id": id, "meta": meta("claim-response"), "status": "active", "use": "claim",
+		"resourceType": "ClaimResponse", "id": id, "meta": meta(profile), "status": "active", "use": use,
 		"created": a.at.In(riyadh).Format("2006-01-02T15:04:05-07:00"),
 	}
 	if a.by == nphiesParty {
 		own = Identifier{nphiesBase + "ClaimResponse", claim.identifier().Value}
 		a.url = nphiesBase + "ClaimResponse/" + id
-		res["meta"] = generatedMeta("claim-response")
+		res["meta"] = generatedMeta(profile)
 	}
 	if own.Value != "" {
 		res["identifier"] = []any{identifierJSON(own)}
@@ -237,8 +313,13 @@ func (s *Sim) writeClaimResponse(m *message, a *claimAnswer) {
 		res["insurance"] = []any{focal}
 	}
 	var extensions []any
+	for _, name := range []string{"batch-identifier", "batch-number", "batch-period"} {
+		if e := claim.ext(name); e.exists() {
+			extensions = append(extensions, e.v)
+		}
+	}
 	switch a.verdict {
-	case approved, partial, rejected:
+	case approved, partial, rejected, notRequired:
 		dec := decide(claim, a.verdict)
 		a.verdict, a.amounts = dec.outcome, dec.total
 		items, totals, notes := dec.render()
@@ -248,9 +329,19 @@ func (s *Sim) writeClaimResponse(m *message, a *claimAnswer) {
 			res["processNote"] = notes
 		}
 		extensions = append(extensions, conceptExtension("adjudication-outcome", systemOutcome, string(a.verdict)))
+		if m.event == eventAuth {
+			s.authorize(res, a)
+		}
 		if a.reissue != "" {
 			extensions = append(extensions, conceptExtension("adjudication-reissue", systemPrefix+"reissue-reason", a.reissue))
 		}
+	case unfinished:
+		items, _, notes := decide(claim, partial).render()
+		res["outcome"], res["disposition"], res["item"] = "partial", dispositions[a.verdict], items[:min(1, len(items))]
+		if len(notes) > 0 {
+			res["processNote"] = notes
+		}
+		extensions = append(extensions, conceptExtension("adjudication-outcome", systemOutcome, "pended"))
 	case queuedPayer, queuedNPHIES, queuedLarge:
 		res["outcome"], res["disposition"] = "queued", dispositions[a.verdict]
 		extensions = append(extensions, conceptExtension("adjudication-outcome", systemOutcome, "pended"))
@@ -263,11 +354,25 @@ func (s *Sim) writeClaimResponse(m *message, a *claimAnswer) {
 	a.resource = res
 }
 
+// authorizedDays is how long an authorization holds.
+const authorizedDays = 30
+
+// authorize adds what the answer to an authorization carries (BV-00387).
+func (s *Sim) authorize(res map[string]any, a *claimAnswer) {
+	if a.verdict == rejected || a.verdict == notRequired {
+		return
+	}
+	res["preAuthRef"] = "AUTH-" + s.guid("authorization")[:13]
+	res["preAuthPeriod"] = map[string]any{"start": day(a.at), "end": day(a.at.AddDate(0, 0, authorizedDays))}
+}
+
 var dispositions = map[verdict]string{
 	approved: "Approved", partial: "Approved in part", rejected: "Not payable",
 	queuedPayer:  "Received, adjudication follows",
 	queuedNPHIES: "The claim has been queued for delivery to the payer",
 	queuedLarge:  "The claim is large and has been queued for validation",
+	notRequired:  "No authorization is required",
+	unfinished:   "Adjudication is not finished",
 }
 
 // payerBase is the namespace of the payer's own identifiers and addresses.
@@ -306,8 +411,12 @@ func focalInsurance(claim node) any {
 }
 
 func (s *Sim) claimReplyOf(m *message, a *claimAnswer) reply {
+	event := eventClaimResponse
+	if m.event == eventAuth {
+		event = eventAuthResponse
+	}
 	return reply{
-		event: eventClaimResponse, from: a.by, to: m.sender(), answers: m.header.get("id").str(), tags: slices.Clone(a.tags),
+		event: event, from: a.by, to: m.sender(), answers: m.header.get("id").str(), tags: slices.Clone(a.tags),
 		focus: a.url,
 		resources: append([]any{entryJSON(a.url, a.resource)},
 			entriesOf(m, "Patient", "Organization", "Coverage")...),
@@ -324,24 +433,4 @@ func (s *Sim) realTime(m *message, r reply) answer {
 		r.tags = append(r.tags, "queued-messages")
 	}
 	return ok(s.bundle(r, m.now))
-}
-
-// seenIDs remembers the message's ids and tells those that stood on another message before.
-func (s *Sim) seenIDs(m *message) []Finding {
-	hash := hashOf(m.raw)
-	var out []Finding
-	remember := func(seen map[string]string, id node, f Finding) {
-		if id.str() == "" {
-			return
-		}
-		key := m.sender() + "|" + id.str()
-		if was, ok := seen[key]; ok && was != hash {
-			out = append(out, f)
-			return
-		}
-		seen[key] = hash
-	}
-	remember(s.headers, m.header.get("id"), Finding{"BV-00532", "MessageHeader.id was used before for another message", m.header.path + ".id"})
-	remember(s.bundles, m.root.get("id"), Finding{"BV-00533", "Bundle.id was used before for another message", "Bundle.id"})
-	return out
 }

@@ -1,10 +1,12 @@
 package nphiessim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +28,14 @@ func (s *Sim) Control() http.Handler {
 		s.SetFaults()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /sim/choices", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Choices()) })
+	mux.HandleFunc("POST /sim/choices", s.postChoice)
+	mux.HandleFunc("GET /sim/settings", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.CurrentSettings()) })
+	mux.HandleFunc("POST /sim/settings", s.postSettings)
+	mux.HandleFunc("GET /sim/rules", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, Rules()) })
+	mux.HandleFunc("GET /sim/requests/{id}", s.exchangePage)
+	mux.HandleFunc("GET /sim/requests/{id}/{part}", s.getExchange)
+	mux.HandleFunc("POST /sim/answer", s.postAnswer)
 	mux.HandleFunc("POST /sim/reissue", s.postReissue)
 	mux.HandleFunc("POST /sim/push", s.postPush)
 	mux.HandleFunc("POST /sim/reset", func(w http.ResponseWriter, _ *http.Request) {
@@ -57,16 +67,53 @@ func (s *Sim) postFault(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	f.Kind = kind
+	if err := f.check(); err != nil {
+		writeProblem(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	s.AddFault(f)
 	writeJSON(w, http.StatusCreated, f)
 }
 
-func (s *Sim) postReissue(w http.ResponseWriter, r *http.Request) {
-	var q struct {
-		// Identifier is the claim's whole identifier, or only its value.
-		Identifier json.RawMessage `json:"identifier"`
-		Outcome    string          `json:"outcome"`
+func (s *Sim) postChoice(w http.ResponseWriter, r *http.Request) {
+	var c Choice
+	if !readJSON(w, r, &c) {
+		return
 	}
+	if c.Identifier == "" {
+		writeProblem(w, http.StatusBadRequest, `identifier is required: the value of a business identifier, or "*"`)
+		return
+	}
+	s.done(w, s.Choose(c))
+}
+
+func (s *Sim) postSettings(w http.ResponseWriter, r *http.Request) {
+	var set Settings
+	if !readJSON(w, r, &set) {
+		return
+	}
+	s.done(w, s.Configure(set))
+}
+
+// lateAnswer is a request to answer a claim. Identifier is the claim's whole identifier, or only its value.
+type lateAnswer struct {
+	Identifier json.RawMessage `json:"identifier"`
+	Outcome    string          `json:"outcome"`
+	Reason     string          `json:"reason"`
+}
+
+func (s *Sim) postAnswer(w http.ResponseWriter, r *http.Request) {
+	s.postLate(w, r, func(id Identifier, q lateAnswer) error { return s.AnswerLate(id, q.Outcome) })
+}
+
+func (s *Sim) postReissue(w http.ResponseWriter, r *http.Request) {
+	s.postLate(w, r, func(id Identifier, q lateAnswer) error {
+		return s.ReissueFor(id, q.Outcome, cmp.Or(q.Reason, "correction"))
+	})
+}
+
+func (s *Sim) postLate(w http.ResponseWriter, r *http.Request, do func(Identifier, lateAnswer) error) {
+	var q lateAnswer
 	if !readJSON(w, r, &q) {
 		return
 	}
@@ -75,7 +122,21 @@ func (s *Sim) postReissue(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusNotFound, ErrUnknownClaim.Error())
 		return
 	}
-	s.done(w, s.Reissue(id, q.Outcome))
+	s.done(w, do(id, q))
+}
+
+// getExchange returns the bytes of a request or an answer as they went over the wire.
+func (s *Sim) getExchange(w http.ResponseWriter, r *http.Request) {
+	id, _ := strconv.Atoi(r.PathValue("id"))
+	request, sent, ok := s.Exchange(id)
+	part := map[string][]byte{"request": request, "answer": sent}[r.PathValue("part")]
+	if !ok || part == nil {
+		writeProblem(w, http.StatusNotFound, "not remembered; the parts are request and answer")
+		return
+	}
+	w.Header().Set("Content-Type", "application/fhir+json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(part) //nolint:gosec // JSON, not a page
 }
 
 // identifierOf reads {"system","value"} or a bare value, which the first claim with that value answers to.
@@ -124,7 +185,7 @@ func (s *Sim) done(w http.ResponseWriter, err error) {
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, ErrUnknownClaim):
 		writeProblem(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, ErrNotComplete):
+	case errors.Is(err, ErrNotComplete), errors.Is(err, ErrComplete):
 		writeProblem(w, http.StatusConflict, err.Error())
 	default:
 		writeProblem(w, http.StatusBadRequest, err.Error())

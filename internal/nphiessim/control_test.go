@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shopspring/decimal"
 	"github.com/stretchr/testify/require"
 )
 
@@ -102,12 +103,24 @@ func TestPushedMessages(t *testing.T) {
 	ask := bytesReplace(pollMessage(t), `"include-message-type"`, `"exclude-message-type"`)
 	_, a := b.send(t, ask)
 	nested := nestedIn(a)
-	require.Len(t, nested, 4)
+	require.Len(t, nested, len(PushKinds()))
+	require.Equal(t, "unreadable", nested[4].get("entry").str())
+	nested = nested[:4]
 	require.Equal(t, "CLM-2-SIM-PARTIAL", mainOf(nested[0]).get("about").at(0).identifier().Value)
 	pay := mainOf(nested[1])
 	require.Len(t, pay.get("detail").list(), 2)
 	require.True(t, sum(pay.get("detail").list(), "amount").Equal(amount(pay.get("paymentAmount"))))
-	require.Equal(t, "553.73", amount(pay.get("paymentAmount")).StringFixed(2))
+	for _, d := range pay.get("detail").list() {
+		parts := decimal.Zero
+		for _, name := range []string{"component-payment", "component-early-fee", "component-nphies-fee"} {
+			part := amount(d.ext(name).get("valueMoney"))
+			require.Equal(t, name == "component-payment", part.IsPositive(), "fees are negative")
+			parts = parts.Add(part)
+		}
+		require.True(t, parts.Equal(amount(d.get("amount"))), "a detail is the sum of its components")
+	}
+	require.Equal(t, "542.66", amount(pay.get("paymentAmount")).StringFixed(2), "553.73 less 1.5 and 0.5 percent of each claim")
+	require.Equal(t, "450", mainOf(nested[2]).get("addItem").at(0).get("net.value").v.(json.Number).String())
 	for _, n := range nested {
 		require.False(t, headerOf(n).get("response").exists(), "nobody asked")
 		require.Equal(t, n.get("entry").at(1).get("fullUrl").str(), headerOf(n).get("focus").at(0).get("reference").str())

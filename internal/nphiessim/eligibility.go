@@ -18,7 +18,7 @@ type eligibilityRecord struct {
 
 // takeEligibility answers an eligibility-request at once, always: eligibility is never queued.
 func (s *Sim) takeEligibility(m *message) (answer, []Finding) {
-	findings := judge(m, rulesFor(m.event)...)
+	findings := judge(m)
 	request := m.focus()
 	id := request.identifier()
 	content := contentHash(request)
@@ -26,7 +26,7 @@ func (s *Sim) takeEligibility(m *message) (answer, []Finding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	findings = append(findings, s.seenIDs(m)...)
-	b, _ := behavioursOf(id.Value, "eligibility")
+	b, _ := s.behaviourFor(id.Value, "eligibility")
 	rec := s.eligibility[id.key()]
 	if rec == nil || id.Value == "" {
 		rec = &eligibilityRecord{id: id, license: m.sender(), payer: m.receiver(), behaviour: b, content: content, before: b.before}
@@ -38,7 +38,7 @@ func (s *Sim) takeEligibility(m *message) (answer, []Finding) {
 	rec.received++
 	if content != rec.content {
 		changed := &eligibilityRecord{id: id}
-		findings = append(findings, Finding{"BV-00163", "The identifier SHALL be unique", request.path + ".identifier"})
+		findings = append(findings, ruleSameIdentifier.at(request.path+".identifier"))
 		s.answerEligibility(m, changed, refused, findings)
 		return s.eligibilityReply(m, changed), findings
 	}

@@ -68,7 +68,7 @@ func TestPollFilters(t *testing.T) {
 		return eventsIn(nestedIn(second(b.send(t, renew(t, m)))))
 	}
 	require.Equal(t, []string{"communication-request"}, ask(input("include-message-type", "valueCode", `"communication-request"`)))
-	require.Equal(t, []string{"payment-reconciliation", "advanced-authorization", "simulated-event"},
+	require.Equal(t, []string{"payment-reconciliation", "advanced-authorization", "simulated-event", ""},
 		ask(input("exclude-message-type", "valueCode", `"claim-response"`), input("count", "valuePositiveInt", "100")))
 	require.Equal(t, []string{"claim-response"}, ask(input("exclude-message-type", "valueCode", `"batch-response"`)), "count is 1 by default")
 	require.Equal(t, 2, b.Stats().Waiting, "one claim-response here and one message for the other license")
@@ -303,7 +303,7 @@ func TestUnreadable(t *testing.T) {
 		"null":          {`null`, 400, "GE-00013"},
 		"deep":          {strings.Repeat("[", 100000) + strings.Repeat("]", 100000), 400, "GE-00013"},
 		"unknown event": {strings.Replace(claim, `"claim-request"`, `"claim"`, 1), 400, "IB-00250"},
-		"not played":    {strings.Replace(claim, `"claim-request"`, `"priorauth-request"`, 1), 501, "GE-00017"},
+		"not played":    {strings.Replace(claim, `"claim-request"`, `"prescriber-request"`, 1), 501, "GE-00017"},
 		"no sender":     {strings.Replace(claim, `"sender"`, `"sonder"`, 1), 400, "GE-00010"},
 		"no receiver":   {strings.Replace(claim, `"receiver"`, `"deceiver"`, 1), 400, "GE-00015"},
 		"too large":     {`"` + strings.Repeat("x", maxMessage) + `"`, 413, "BV-00076"},

@@ -1,6 +1,9 @@
 package nphiessim
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -20,9 +23,17 @@ const (
 	Fault401       FaultKind = "401"        // Teams: bad signature of the URL
 	Fault429       FaultKind = "429"        // Teams: too many, with Retry-After
 
+	FaultJSON200  FaultKind = "json200"  // 200 with JSON that is no FHIR
+	FaultEmpty    FaultKind = "empty"    // 200 without a body
+	FaultRedirect FaultKind = "redirect" // 307 to an address that is no API
+	FaultError    FaultKind = "error"    // refused with the code of the fault
+
 	FaultSlow     FaultKind = "slow"      // processed, answered late
 	FaultCutAfter FaultKind = "cut-after" // processed, connection closed without an answer
 	FaultTruncate FaultKind = "truncate"  // processed, connection closed in mid-answer
+
+	FaultWrongType FaultKind = "wrong-type" // processed, the answer comes as text/plain
+	FaultOversized FaultKind = "oversized"  // processed, the answer has more than 10 MB
 )
 
 // faultKinds lists every kind and the other names it goes by.
@@ -30,10 +41,35 @@ var faultKinds = map[string]FaultKind{
 	"503": Fault503, "500": Fault500, "outcome": FaultOutcome, "html200": FaultHTML200, "hang": FaultHang,
 	"cut-before": FaultCutBefore, "cut": FaultCutBefore, "refuse": FaultRefuse, "401": Fault401, "429": Fault429,
 	"slow": FaultSlow, "cut-after": FaultCutAfter, "lost-poll-answer": FaultCutAfter, "truncate": FaultTruncate,
+	"json200": FaultJSON200, "empty": FaultEmpty, "redirect": FaultRedirect, "error": FaultError, "wrong-type": FaultWrongType,
+	"oversized": FaultOversized,
+}
+
+// errorCode is what a code of the exchange or of a payer looks like.
+var errorCode = regexp.MustCompile(`^([A-Z]{2}-\d{5}|\d{1,5})$`)
+
+// ErrFault: a fault cannot be scripted; the message says why.
+var ErrFault = errors.New("fault")
+
+// check tells what a fault lacks.
+func (f Fault) check() error {
+	switch {
+	case strings.HasPrefix(f.Match, "teams") && slices.Contains([]FaultKind{
+		FaultJSON200, FaultEmpty, FaultRedirect, FaultError, FaultWrongType, FaultOversized,
+	}, f.Kind):
+		return fmt.Errorf("%w: kind %s is not for Teams", ErrFault, f.Kind)
+	case f.Kind == FaultError && !errorCode.MatchString(f.Code):
+		return fmt.Errorf("%w: code must be given with kind error, as GE-00020 or 1658", ErrFault)
+	case f.Kind != FaultError && (f.Code != "" || f.Text != "" || f.Status != 0):
+		return fmt.Errorf("%w: code, text and status go with kind error only", ErrFault)
+	case f.Status != 0 && (f.Status < 300 || f.Status > 599):
+		return fmt.Errorf("%w: status must be 300 to 599, or absent for an error within a message", ErrFault)
+	}
+	return nil
 }
 
 func (k FaultKind) afterwards() bool {
-	return k == FaultSlow || k == FaultCutAfter || k == FaultTruncate
+	return k == FaultSlow || k == FaultCutAfter || k == FaultTruncate || k == FaultWrongType || k == FaultOversized
 }
 
 // Fault is a scripted fault.
@@ -45,6 +81,13 @@ type Fault struct {
 	Kind FaultKind `json:"kind"`
 	// Count is how many requests it strikes; below 1 it stays until faults are replaced.
 	Count int `json:"count"`
+	// License strikes only messages of this sender; "" those of all.
+	License string `json:"license,omitempty"`
+	// Code and Text are the error of kind "error"; without a Text the code's known meaning is told.
+	Code string `json:"code,omitempty"`
+	Text string `json:"text,omitempty"`
+	// Status makes kind "error" a bare OperationOutcome with this HTTP status; 0 is an error within a normal answer.
+	Status int `json:"status,omitempty"`
 }
 
 // SetFaults replaces the scripted faults. The first that matches a request strikes it.
@@ -80,24 +123,24 @@ type scripted struct {
 	endless bool
 }
 
-// strike returns the scripted fault for a request named by an NPHIES event or by "teams:<channel>", "" for none. The
-// caller holds the lock.
-func (s *Sim) strike(name string) FaultKind {
+// strike returns the scripted fault for a request named by an NPHIES event or by "teams:<channel>"; its Kind is "" if there
+// is none. The caller holds the lock.
+func (s *Sim) strike(name, license string) Fault {
 	for i := range s.faults {
 		f := &s.faults[i]
-		if !faultMatches(f.Match, name) {
+		if !faultMatches(f.Match, name) || (f.License != "" && f.License != license) {
 			continue
 		}
-		kind := f.Kind
+		struck := f.Fault
 		if !f.endless {
 			if f.Count--; f.Count < 1 {
 				s.faults = slices.Delete(s.faults, i, i+1)
 			}
 		}
 		s.stats.Faults++
-		return kind
+		return struck
 	}
-	return ""
+	return Fault{}
 }
 
 func faultMatches(match, name string) bool {
@@ -106,4 +149,29 @@ func faultMatches(match, name string) bool {
 		return match == "teams" || match == "teams:"+channel
 	}
 	return match == "*" || match == name
+}
+
+// opsErrors are the meanings of codes that are worth scripting.
+var opsErrors = map[string]string{
+	"GE-00009": "The wrong API was called", "GE-00010": "The sender organization is invalid",
+	"GE-00012": "Payer is unreachable or temporarily offline", "GE-00014": "The request timed out",
+	"GE-00016": "Gateway error", "GE-00017": "The service is unavailable",
+	"GE-00019": "The organization cannot be read from the certificate", "GE-00020": "The credentials do not match the message sender",
+	"GE-00021": "The practitioner license is not valid", "GE-00022": "Internal error", "GE-00023": "The queued content is missing",
+	"GE-00024": "Internal error", "GE-00025": "Internal error", "GE-00026": "The payer could not process the message",
+	"GE-00029": "The payer's account is blocked", "GE-00030": "The provider's account is blocked",
+	"BV-00077": "The credentials are not valid", "BV-00195": "The certificate is not active", "BV-00196": "The certificate is not authorized",
+	"1679": "Test transaction on production",
+}
+
+// finding is the error that a fault of kind "error" gives.
+func (f Fault) finding() Finding {
+	text := f.Text
+	if text == "" {
+		text = opsErrors[f.Code]
+	}
+	if text == "" {
+		text = "Scripted error"
+	}
+	return Finding{Code: f.Code, Text: text}
 }

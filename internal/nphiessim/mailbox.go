@@ -67,7 +67,7 @@ func (b *mailbox) drop(claim Identifier) {
 
 // takePoll answers a poll-request. What it delivers leaves the mailbox, whether or not the answer arrives.
 func (s *Sim) takePoll(m *message) (answer, []Finding) {
-	findings := judge(m, rulesFor(m.event)...)
+	findings := judge(m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	findings = append(findings, s.seenIDs(m)...)
@@ -91,7 +91,7 @@ func (s *Sim) takePoll(m *message) (answer, []Finding) {
 }
 
 func pollCount(m *message) int {
-	for _, n := range inputs("count")(m) {
+	for _, n := range inputs("count").find(m) {
 		if i, ok := n.get("valuePositiveInt").integer(); ok {
 			return i
 		}
@@ -104,14 +104,14 @@ func pollCount(m *message) int {
 func pollFilter(m *message) func(*mail) bool {
 	codes := func(kind string) []string {
 		var out []string
-		for _, n := range inputs(kind)(m) {
+		for _, n := range inputs(kind).find(m) {
 			out = append(out, n.get("valueCode").str())
 		}
 		return out
 	}
 	include, exclude := codes("include-message-type"), codes("exclude-message-type")
 	var from, to time.Time
-	for _, n := range inputs("period")(m) {
+	for _, n := range inputs("period").find(m) {
 		from, _, _ = parseDate(n.get("valuePeriod.start").str())
 		end, dateOnly, _ := parseDate(n.get("valuePeriod.end").str())
 		if dateOnly {

@@ -19,8 +19,11 @@ type message struct {
 	entries []node          // Bundle.entry[i]
 	byURL   map[string]node // fullUrl -> resource
 	byTail  map[string]node // "Type/id" -> resource
-	main    node            // what the header's focus names
-	all     []node          // everything in the Bundle, while it is judged
+	foci    []node          // what the header's focus names; an absent node where it names nothing
+	all     []node          // everything in the Bundle but the contents of nested ones, while it is judged
+	nested  []*message      // the claims of a batch
+
+	watch func(r *rule, held bool) // sees every judgement, for tests
 
 	// knows tells whether a claim with this identifier was taken in from the same sender for the same payer.
 	knows func(Identifier) bool
@@ -28,7 +31,12 @@ type message struct {
 
 // newMessage indexes a Bundle. The header is absent if the first entry is no MessageHeader.
 func newMessage(raw []byte, v any, now time.Time) *message {
-	m := &message{raw: raw, root: node{v, "Bundle"}, now: now, byURL: map[string]node{}, byTail: map[string]node{}}
+	return newMessageAt("Bundle", raw, v, now)
+}
+
+// newMessageAt indexes a Bundle that stands at a path of another one.
+func newMessageAt(path string, raw []byte, v any, now time.Time) *message {
+	m := &message{raw: raw, root: node{v, path}, now: now, byURL: map[string]node{}, byTail: map[string]node{}}
 	m.entries = m.root.get("entry").list()
 	for i, e := range m.entries {
 		res := e.get("resource")
@@ -41,8 +49,13 @@ func newMessage(raw []byte, v any, now time.Time) *message {
 		m.byTail[res.get("resourceType").str()+"/"+res.get("id").str()] = res
 	}
 	m.event = m.header.get("eventCoding.code").str()
-	m.main = m.byURL[m.header.get("focus").at(0).get("reference").str()]
+	for _, f := range m.header.get("focus").list() {
+		m.foci = append(m.foci, m.byURL[f.get("reference").str()])
+	}
 	m.knows = func(Identifier) bool { return false }
+	if m.event == eventBatch {
+		m.nest()
+	}
 	return m
 }
 
@@ -58,8 +71,13 @@ func (m *message) resolve(ref node) node {
 	return node{}
 }
 
-// focus is the resource that the header's focus names.
-func (m *message) focus() node { return m.main }
+// focus is the resource that the header's first focus names.
+func (m *message) focus() node {
+	if len(m.foci) == 0 {
+		return node{}
+	}
+	return m.foci[0]
+}
 
 func (m *message) sender() string {
 	return m.header.get("sender.identifier.value").str()

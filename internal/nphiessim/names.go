@@ -45,15 +45,31 @@ const (
 	eventStatusResponse      = "status-response"
 	eventCancel              = "cancel-request"
 	eventCancelResponse      = "cancel-response"
+	eventAuth                = "priorauth-request"
+	eventAuthResponse        = "priorauth-response"
+	eventBatch               = "batch-request"
+	eventBatchResponse       = "batch-response"
+	eventCommunication       = "communication"
+	eventCommunicationAsked  = "communication-request"
+	eventPaymentNotice       = "payment-notice"
+	eventPayment             = "payment-reconciliation"
+	eventAdvanced            = "advanced-authorization"
+	eventAcknowledgement     = "acknowledgement"
 )
+
+// focusTypes are the types of the main resource by event.
+var focusTypes = map[string]string{
+	eventEligibility: "CoverageEligibilityRequest", eventClaim: "Claim", eventAuth: "Claim", eventBatch: "Bundle", eventPoll: "Task",
+	eventStatus: "Task", eventCancel: "Task", eventCommunication: "Communication", eventPaymentNotice: "PaymentNotice",
+}
 
 // events are all known event codes; true means that the simulator plays it.
 var events = map[string]bool{
 	eventEligibility: true, eventClaim: true, eventPoll: true, eventStatus: true, eventCancel: true,
 	eventEligibilityResponse: false, eventClaimResponse: false, eventPollResponse: false, eventStatusResponse: false,
-	eventCancelResponse: false, "priorauth-request": false, "priorauth-response": false, "batch-request": false,
-	"batch-response": false, "communication": false, "acknowledgement": false, "payment-notice": false,
-	"communication-request": false, "payment-reconciliation": false, "advanced-authorization": false,
+	eventAuth: true, eventBatch: true, eventCommunication: true, eventPaymentNotice: true, eventAuthResponse: false,
+	eventBatchResponse: false, eventAcknowledgement: false, eventCommunicationAsked: false, eventPayment: false, eventAdvanced: false,
+	eventCancelResponse:  false,
 	"prescriber-request": false, "prescriber-response": false, "referral-request": false, "referral-response": false,
 	"error-notice": false, "fraud-notification": false,
 }

@@ -167,6 +167,26 @@ func (n node) walk(f func(node)) {
 	}
 }
 
+// walkMessage walks a message but not into the Bundles nested in it, which are messages of their own.
+func (n node) walkMessage(f func(node)) { n.walkWhile(f, true) }
+
+func (n node) walkWhile(f func(node), outermost bool) {
+	f(n)
+	switch t := n.v.(type) {
+	case map[string]any:
+		if !outermost && t["resourceType"] == "Bundle" {
+			return
+		}
+		for _, k := range sortedKeys(t) {
+			node{t[k], n.path + "." + k}.walkWhile(f, false)
+		}
+	case []any:
+		for _, c := range n.list() {
+			c.walkWhile(f, false)
+		}
+	}
+}
+
 func sortedKeys(m map[string]any) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

@@ -26,13 +26,13 @@ func (s *Sim) NPHIES() http.Handler { return http.HandlerFunc(s.serveNPHIES) }
 
 func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, operation) {
-		s.refuse(w, r, http.StatusNotFound, Finding{Code: "GE-00009", Text: "The wrong API was called"}, r.Method+" "+r.URL.Path)
+		s.refuse(w, r, http.StatusNotFound, ruleWrongAPI.at(""), r.Method+" "+r.URL.Path)
 		return
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			s.refuse(w, r, http.StatusRequestEntityTooLarge, Finding{Code: "BV-00076", Text: "The message SHALL NOT be larger than 10 MB"}, "")
+			s.refuse(w, r, http.StatusRequestEntityTooLarge, ruleTooLarge.at(""), "")
 			return
 		}
 		s.log.InfoContext(r.Context(), "request not read", slog.Any("error", err))
@@ -43,25 +43,74 @@ func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 	log := Request{At: m.now, Event: m.event, Sender: m.sender(), HeaderID: m.header.get("id").str(), BundleID: m.root.get("id").str(), Identifier: m.businessIdentifier(), Bytes: len(raw)}
 
 	fault := s.faultFor(m)
-	log.Fault = fault
-	if fault != "" && !fault.afterwards() {
-		s.note(r, log)
-		s.inflict(w, r, fault, nil)
+	log.Fault = fault.Kind
+	if fault.Kind != "" && fault.Kind != FaultError && !fault.Kind.afterwards() {
+		s.note(r, log, exchange{request: raw})
+		s.inflict(w, r, fault.Kind, nil)
 		return
 	}
-	a := s.process(r, m, err, &log)
-	s.note(r, log)
-	s.wait(r, s.opt.AnswerDelay)
-	body, err := encode(a.body)
+	var a answer
+	if fault.Kind == FaultError {
+		a = s.scripted(m, fault, &log)
+	} else {
+		a = s.process(r, m, err, &log)
+	}
+	body, err := s.written(a.body)
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "answer not written", slog.Any("error", err))
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
-	if fault != "" {
-		s.inflict(w, r, fault, body)
+	s.note(r, log, exchange{raw, body})
+	s.wait(r, s.opt.AnswerDelay)
+	switch fault.Kind {
+	case "", FaultError:
+		writeFHIR(w, a.status, body)
+	case FaultSlow:
+		s.wait(r, s.opt.SlowDelay)
+		writeFHIR(w, a.status, body)
+	default:
+		s.inflict(w, r, fault.Kind, body)
 	}
-	writeFHIR(w, a.status, body)
+}
+
+// scripted answers a message with the error of a fault, without processing it.
+func (s *Sim) scripted(m *message, f Fault, log *Request) answer {
+	bad := f.finding()
+	if f.Status != 0 || !events[m.event] {
+		log.Status, log.Outcome, log.Findings = max(f.Status, http.StatusBadRequest), "refused", []Finding{bad}
+		if f.Status != 0 {
+			log.Status = f.Status
+		}
+		return answer{log.Status, s.outcome(bad, "scripted")}
+	}
+	s.mu.Lock()
+	a := s.failure(m, []Finding{bad})
+	s.mu.Unlock()
+	log.Status, log.Outcome, log.Findings = a.status, outcomeIn(a.body), []Finding{bad}
+	return a
+}
+
+// failure is the normal answer message of the event, with errors, written by NPHIES. The caller holds the lock.
+func (s *Sim) failure(m *message, findings []Finding) answer {
+	switch m.event {
+	case eventClaim, eventAuth:
+		return s.claimReply(m, s.refusal(m, findings))
+	case eventEligibility:
+		rec := &eligibilityRecord{id: m.focus().identifier()}
+		s.answerEligibility(m, rec, refused, findings)
+		return s.eligibilityReply(m, rec)
+	case eventPoll:
+		return s.pollReply(m, "failed", "fatal-error", errorOutputs(findings), nil)
+	case eventStatus:
+		return s.taskReply(m, eventStatusResponse, nphiesParty, "failed", errorOutputs(findings), "")
+	case eventCancel:
+		return s.taskReply(m, eventCancelResponse, nphiesParty, "failed", errorOutputs(findings), "")
+	case eventBatch:
+		return s.acknowledge(m, eventBatchResponse, findings)
+	default:
+		return s.acknowledge(m, eventAcknowledgement, findings)
+	}
 }
 
 // encode writes JSON as NPHIES does, without HTML escapes.
@@ -81,18 +130,18 @@ func writeFHIR(w http.ResponseWriter, status int, body []byte) {
 
 // refuse answers what cannot be treated as a message at all.
 func (s *Sim) refuse(w http.ResponseWriter, r *http.Request, status int, f Finding, diagnostics string) {
-	s.note(r, Request{At: s.opt.Now(), Status: status, Outcome: "refused", Findings: []Finding{f}})
 	body, err := encode(s.outcome(f, diagnostics))
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "answer not written", slog.Any("error", err))
 	}
+	s.note(r, Request{At: s.opt.Now(), Status: status, Outcome: "refused", Findings: []Finding{f}}, exchange{answer: body})
 	writeFHIR(w, status, body)
 }
 
 func (s *Sim) outcome(f Finding, diagnostics string) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return operationOutcome(s.guid("outcome"), f, diagnostics)
+	return operationOutcome(s.guid("outcome"), diagnostics, f)
 }
 
 // process answers a message. parseErr is why the body could not be read, if so.
@@ -107,9 +156,13 @@ func (s *Sim) process(r *http.Request, m *message, parseErr error, log *Request)
 		rec := s.claims[id.key()]
 		return rec != nil && rec.license == m.sender() && rec.payer == m.receiver()
 	}
+	for _, nested := range m.nested {
+		nested.knows = m.knows
+	}
 	take := map[string]func(*message) (answer, []Finding){
-		eventClaim: s.takeClaim, eventEligibility: s.takeEligibility, eventPoll: s.takePoll,
-		eventStatus: s.takeTargetTask, eventCancel: s.takeTargetTask,
+		eventClaim: s.takeClaim, eventAuth: s.takeClaim, eventBatch: s.takeBatch, eventEligibility: s.takeEligibility,
+		eventPoll: s.takePoll, eventStatus: s.takeTargetTask, eventCancel: s.takeTargetTask,
+		eventCommunication: s.takeCommunication, eventPaymentNotice: s.takePaymentNotice,
 	}[m.event]
 	a, findings := take(m)
 	log.Status, log.Findings, log.Outcome = a.status, findings, outcomeIn(a.body)
@@ -118,22 +171,27 @@ func (s *Sim) process(r *http.Request, m *message, parseErr error, log *Request)
 
 // unreadable finds what is answered with a bare OperationOutcome (section 1).
 func (s *Sim) unreadable(r *http.Request, m *message, parseErr error) (f *Finding, status int, why string) {
-	sender := m.header.get("sender.identifier")
+	first := func(rule Rule, path string) *Finding {
+		f := rule.at(path)
+		return &f
+	}
 	switch {
 	case parseErr != nil:
-		return &Finding{Code: ruleStructure, Text: "Resource SHALL have a valid structure"}, http.StatusBadRequest, "The body is not JSON"
+		return first(ruleNotReadable, ""), http.StatusBadRequest, "The body is not JSON"
 	case m.root.get("resourceType").str() != "Bundle" || !m.header.exists():
-		return &Finding{Code: ruleStructure, Text: "Resource SHALL have a valid structure", Path: "Bundle.entry[0]"}, http.StatusBadRequest, "A Bundle whose first entry is a MessageHeader is expected"
+		return first(ruleNotReadable, "Bundle.entry[0]"), http.StatusBadRequest, "A Bundle whose first entry is a MessageHeader is expected"
 	case m.header.get("eventCoding.system").str() != systemEvents || !knownEvent(m.event):
-		return &Finding{"IB-00250", "The provided MessageHeader eventCoding value is not from the specified valueSet", m.header.path + ".eventCoding"}, http.StatusBadRequest, ""
+		return first(ruleUnknownEvent, m.header.path+".eventCoding"), http.StatusBadRequest, ""
 	case !events[m.event]:
 		return &Finding{"GE-00017", "The service is unavailable", m.header.path + ".eventCoding"}, http.StatusNotImplemented, "The simulator does not play this event"
-	case sender.get("value").str() == "":
-		return &Finding{"GE-00010", "The sender organization is invalid", m.header.path + ".sender"}, http.StatusBadRequest, ""
+	case m.sender() == "":
+		return first(ruleNoSender, m.header.path+".sender"), http.StatusBadRequest, ""
 	case m.receiver() == "":
-		return &Finding{"GE-00015", "The message destination cannot be determined", m.header.path + ".destination"}, http.StatusBadRequest, ""
-	case s.opt.VerifyClient && !certified(r, m.sender()):
-		return &Finding{"GE-00020", "The credentials do not match the message sender", m.header.path + ".sender"}, http.StatusForbidden, ""
+		return first(ruleNoReceiver, m.header.path+".destination"), http.StatusBadRequest, ""
+	case s.opt.VerifyClient && len(organizationsOf(r)) == 0:
+		return first(ruleNoCertificate, ""), http.StatusForbidden, "An organization, serial number or common name is expected in the subject of the client certificate"
+	case s.opt.VerifyClient && !s.maySend(organizationsOf(r), m.sender()):
+		return first(ruleOtherCertificate, m.header.path+".sender"), http.StatusForbidden, "The certificate is for " + strings.Join(organizationsOf(r), ", ")
 	}
 	return nil, 0, ""
 }
@@ -143,18 +201,31 @@ func knownEvent(code string) bool {
 	return ok
 }
 
-// certified tells that the client certificate names the license as organization, serial number or common name.
-func certified(r *http.Request, license string) bool {
+// organizationsOf are the names by which a client certificate may give its organization: O, serial number, common name.
+func organizationsOf(r *http.Request) []string {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
-		return false
+		return nil
 	}
 	subject := r.TLS.PeerCertificates[0].Subject
-	return subject.CommonName == license || subject.SerialNumber == license || slices.Contains(subject.Organization, license)
+	return slices.DeleteFunc(append(slices.Clone(subject.Organization), subject.SerialNumber, subject.CommonName), func(s string) bool {
+		return strings.TrimSpace(s) == ""
+	})
+}
+
+// maySend tells that one of the names is the license, or may send for it.
+func (s *Sim) maySend(names []string, license string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		return n == license || slices.Contains(s.opt.CertificateLicenses[n], license)
+	})
 }
 
 // outcomeIn is the outcome or status in the main resource of an answer.
 func outcomeIn(body map[string]any) string {
+	header := node{body, "Bundle"}.get("entry").at(0).get("resource")
 	res := node{body, "Bundle"}.get("entry").at(1).get("resource")
+	if header.get("response.details").exists() || !res.exists() || res.get("resourceType").str() == "Bundle" {
+		return header.get("response.code").str()
+	}
 	if o := res.get("outcome").str(); o != "" {
 		return o
 	}
@@ -170,29 +241,32 @@ func (m *message) businessIdentifier() Identifier {
 }
 
 // faultFor finds the fault that strikes a message: a scripted one first, else the one its identifier asks for, once.
-func (s *Sim) faultFor(m *message) FaultKind {
+func (s *Sim) faultFor(m *message) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.strike(m.event); f != "" {
+	if f := s.strike(m.event, m.sender()); f.Kind != "" {
 		return f
 	}
-	if m.event != eventClaim && m.event != eventEligibility {
-		return ""
+	if m.event != eventClaim && m.event != eventAuth && m.event != eventEligibility {
+		return Fault{}
 	}
 	id := m.focus().identifier()
-	_, b := behavioursOf(id.Value, "")
+	_, b := s.behaviourFor(id.Value, "")
 	key := m.event + "|" + id.key()
 	if b == nil || s.spent[key] {
-		return ""
+		return Fault{}
 	}
 	s.spent[key] = true
 	s.stats.Faults++
-	return b.fault
+	return Fault{Kind: b.fault}
 }
 
 const htmlPage = "<!DOCTYPE html>\n<html><head><title>Service unavailable</title></head><body><h1>Service unavailable</h1></body></html>\n"
 
-// inflict carries out a fault. body is the answer that the sender does not get, or gets late.
+// notFHIR is what a gateway in front of NPHIES says.
+const notFHIR = `{"servlet":"hsb","message":"Internal Server Error","status":"500"}` + "\n"
+
+// inflict carries out a fault. body is the answer that the sender does not get as it should.
 func (s *Sim) inflict(w http.ResponseWriter, r *http.Request, kind FaultKind, body []byte) {
 	switch kind {
 	case Fault503, FaultHTML200:
@@ -205,8 +279,22 @@ func (s *Sim) inflict(w http.ResponseWriter, r *http.Request, kind FaultKind, bo
 		_, _ = io.WriteString(w, htmlPage)
 	case FaultOutcome:
 		s.refuse(w, r, http.StatusInternalServerError, Finding{Code: "GE-00017", Text: "The service is unavailable"}, "scripted")
-	case FaultSlow:
-		s.wait(r, s.opt.SlowDelay)
+	case FaultJSON200, FaultEmpty:
+		w.Header().Set("Content-Type", "application/json")
+		if kind == FaultJSON200 {
+			_, _ = io.WriteString(w, notFHIR)
+		}
+	case FaultRedirect:
+		w.Header().Set("Location", "/moved")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	case FaultWrongType:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(body)
+	case FaultOversized:
+		w.Header().Set("Content-Type", "application/fhir+json; charset=utf-8")
+		_, _ = w.Write(body[:1])
+		_, _ = w.Write(bytes.Repeat([]byte{' '}, maxMessage))
+		_, _ = w.Write(body[1:])
 	case FaultTruncate:
 		w.Header().Set("Content-Type", "application/fhir+json; charset=utf-8")
 		_, _ = w.Write(body[:len(body)/2])
@@ -223,7 +311,7 @@ func (s *Sim) inflict(w http.ResponseWriter, r *http.Request, kind FaultKind, bo
 	default: // 500, and what is meant for Teams
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusInternalServerError)
-		_, _ = io.WriteString(w, `{"servlet":"hsb","message":"Internal Server Error","status":"500"}`+"\n")
+		_, _ = io.WriteString(w, notFHIR)
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,7 +46,7 @@ func (s *Sim) render(w http.ResponseWriter, name string, data func(page) any) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+nonce+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+nonce+"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
@@ -130,31 +132,105 @@ type shownCount struct {
 	Value int
 }
 
+// filter is what of the requests the page shows; empty fields do not filter.
+type filter struct {
+	Event   string
+	License string
+	Refused bool
+}
+
+func (f filter) keeps(q Request) bool {
+	return (f.Event == "" || q.Event == f.Event) && (f.License == "" || q.Sender == f.License) && (!f.Refused || len(q.Findings) > 0)
+}
+
 // controlPage shows what arrived and why it was refused.
-func (s *Sim) controlPage(w http.ResponseWriter, _ *http.Request) {
+func (s *Sim) controlPage(w http.ResponseWriter, r *http.Request) {
 	claims, requests, st := s.Claims(), s.Requests(), s.Stats()
+	f := filter{Event: r.FormValue("event"), License: r.FormValue("license"), Refused: r.FormValue("refused") != ""}
 	slices.Reverse(claims)
 	slices.Reverse(requests)
 	note := ""
 	if len(claims) > maxShown {
 		note = fmt.Sprintf("The newest %d of %d.", maxShown, len(claims))
 	}
+	licenses, seen := []string{}, map[string]bool{}
+	kept := make([]Request, 0, len(requests))
+	for _, q := range requests {
+		if q.Sender != "" && !seen[q.Sender] {
+			seen[q.Sender] = true
+			licenses = append(licenses, q.Sender)
+		}
+		if f.keeps(q) {
+			kept = append(kept, q)
+		}
+	}
+	slices.Sort(licenses)
 	s.render(w, "control", func(p page) any {
 		return struct {
 			page
 			Counts     []shownCount
 			Claims     []Claim
 			ClaimsNote string
+			Filter     filter
+			Events     []string
+			Licenses   []string
+			Arrived    int
+			Kept       int
 			Requests   []shownRequest
 			Behaviours []Behaviour
 		}{p, []shownCount{
 			{"requests", st.Requests},
 			{"claims billed", st.Billed},
+			{"authorizations", st.Authorizations},
 			{"identifiers with changed contents", st.Changed},
 			{"requests refused", st.Refused},
 			{"faults", st.Faults},
 			{"messages waiting", st.Waiting},
 			{"messages delivered", st.Delivered},
-		}, claims[:min(len(claims), maxShown)], note, fold(requests[:min(len(requests), maxShown)]), Behaviours()}
+		}, claims[:min(len(claims), maxShown)], note, f, playedEvents(), licenses, len(requests), len(kept),
+			fold(kept[:min(len(kept), maxShown)]), Behaviours()}
 	})
+}
+
+// maxShownBytes is how much of a message the page shows; the rest is behind a link.
+const maxShownBytes = 256 << 10
+
+// exchangePage shows one request with its answer.
+func (s *Sim) exchangePage(w http.ResponseWriter, r *http.Request) {
+	id, _ := strconv.Atoi(r.PathValue("id"))
+	request, sent, ok := s.Exchange(id)
+	all := s.Requests()
+	i := slices.IndexFunc(all, func(q Request) bool { return q.ID == id })
+	if !ok || i < 0 {
+		writeProblem(w, http.StatusNotFound, "this request is not remembered")
+		return
+	}
+	s.render(w, "exchange", func(p page) any {
+		return struct {
+			page
+			shownRequest
+			Parts []shownPart
+		}{p, fold(all[i : i+1])[0], []shownPart{shown("request", "Request", request), shown("answer", "Answer", sent)}}
+	})
+}
+
+// shownPart is one direction of an exchange.
+type shownPart struct {
+	Link, Title string
+	Bytes       int
+	Text        string // indented if it is JSON, the beginning if it is long
+	Cut         bool
+}
+
+func shown(link, title string, raw []byte) shownPart {
+	out := shownPart{Link: link, Title: title, Bytes: len(raw)}
+	var pretty bytes.Buffer
+	if len(raw) <= maxMessage && json.Indent(&pretty, raw, "", "  ") == nil {
+		raw = pretty.Bytes()
+	}
+	if len(raw) > maxShownBytes {
+		raw, out.Cut = raw[:maxShownBytes], true
+	}
+	out.Text = strings.ToValidUTF8(string(raw), "�")
+	return out
 }

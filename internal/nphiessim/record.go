@@ -12,6 +12,8 @@ const maxRequests = 1000
 
 // Request is one NPHIES request as it arrived.
 type Request struct {
+	// ID counts the requests, from 1.
+	ID         int        `json:"id"`
 	At         time.Time  `json:"at"`
 	Event      string     `json:"event,omitempty"`
 	Sender     string     `json:"sender,omitempty"`
@@ -27,8 +29,16 @@ type Request struct {
 	Findings []Finding `json:"findings,omitempty"`
 }
 
-// Claim is what the simulator knows about one claim identifier.
+// exchange is what went over the wire.
+type exchange struct{ request, answer []byte }
+
+// maxKept bounds the bytes of all exchanges that are remembered; the newest is always kept.
+const maxKept = 64 << 20
+
+// Claim is what the simulator knows about one claim or authorization identifier.
 type Claim struct {
+	// Use is "claim" or "preauthorization".
+	Use        string     `json:"use"`
 	Identifier Identifier `json:"identifier"`
 	License    string     `json:"license"`
 	Payer      string     `json:"payer"`
@@ -41,13 +51,17 @@ type Claim struct {
 	DistinctBodies int `json:"distinct_bodies"`
 	// Valid tells that the claim was taken in: such a claim is billed, once, however often it came.
 	Valid bool `json:"valid"`
-	// Outcome is the state now: queued, complete, error or cancelled; "" if only transient answers were given.
+	// Outcome is the state now: queued, partial, complete, error or cancelled; "" if only transient answers were given.
 	Outcome string `json:"outcome"`
-	// Adjudication is approved, partial or rejected once the outcome is complete.
+	// Adjudication is approved, partial, rejected or, for authorizations, not-required once the outcome is complete.
 	Adjudication string `json:"adjudication,omitempty"`
 	// Final is the state once everything waiting is delivered: approved, partial, rejected, error, pending or
 	// cancelled; "" if only transient answers were given.
 	Final string `json:"final"`
+	// PreAuthRef is the number of a granted authorization.
+	PreAuthRef string `json:"pre_auth_ref,omitempty"`
+	// Claimed tells that a claim quotes this authorization.
+	Claimed bool `json:"claimed,omitempty"`
 	// Amounts are those of the answer on file, zero if it is not complete.
 	Amounts Amounts       `json:"amounts"`
 	Answers []ClaimAnswer `json:"answers"`
@@ -81,10 +95,11 @@ type Stats struct {
 	Faults    int `json:"faults"`
 	Delivered int `json:"delivered"` // messages handed out by polls
 	// Claims is the number of claim identifiers, Billed that of valid claims, Changed that of identifiers that came with
-	// different contents.
-	Claims  int `json:"claims"`
-	Billed  int `json:"billed"`
-	Changed int `json:"changed"`
+	// different contents. Authorizations are counted by themselves.
+	Claims         int `json:"claims"`
+	Billed         int `json:"billed"`
+	Changed        int `json:"changed"`
+	Authorizations int `json:"authorizations"`
 	// Waiting is the number of messages in all mailboxes, those not visible yet included.
 	Waiting int `json:"waiting"`
 	// Cards is the number of cards shown, Duplicates that of repeated posts, TeamsRefused that of posts not taken.
@@ -93,7 +108,8 @@ type Stats struct {
 	TeamsRefused int `json:"teams_refused"`
 }
 
-func (s *Sim) note(r *http.Request, q Request) {
+// note remembers a request and what was answered; x.answer is nil if a fault took the answer's place.
+func (s *Sim) note(r *http.Request, q Request, x exchange) {
 	s.log.InfoContext(r.Context(), "request", slog.String("event", q.Event), slog.String("header_id", q.HeaderID),
 		slog.Int("status", q.Status), slog.String("outcome", q.Outcome), slog.String("fault", string(q.Fault)),
 		slog.Int("findings", len(q.Findings)))
@@ -106,7 +122,26 @@ func (s *Sim) note(r *http.Request, q Request) {
 	if len(s.requests) >= 2*maxRequests {
 		s.requests = slices.Clone(s.requests[maxRequests:])
 	}
+	s.requestID++
+	q.ID = s.requestID
 	s.requests = append(s.requests, q)
+	s.kept[q.ID] = x
+	s.keptBytes += len(x.request) + len(x.answer)
+	for s.keptFrom < q.ID && (s.keptBytes > maxKept || q.ID-s.keptFrom >= maxRequests) {
+		old := s.kept[s.keptFrom]
+		s.keptBytes -= len(old.request) + len(old.answer)
+		delete(s.kept, s.keptFrom)
+		s.keptFrom++
+	}
+}
+
+// Exchange returns the bytes of a request and of its answer; answer is nil if a fault took its place. ok is false if the
+// request is not remembered: the last 1,000 are, up to 64 MB.
+func (s *Sim) Exchange(id int) (request, answer []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x, ok := s.kept[id]
+	return x.request, x.answer, ok
 }
 
 // Requests returns the last requests to NPHIES, oldest first, at most 1,000.
@@ -159,8 +194,12 @@ func (s *Sim) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Claims = len(s.claimOrder)
 	for _, r := range s.claimOrder {
+		if r.authorization() {
+			st.Authorizations++
+			continue
+		}
+		st.Claims++
 		if r.valid() {
 			st.Billed++
 		}
@@ -194,6 +233,8 @@ func (r *claimRecord) outcome(now time.Time) string {
 		return ""
 	case a.verdict == refused:
 		return "error"
+	case a.verdict == unfinished:
+		return "partial"
 	case a.final():
 		return "complete"
 	default:
@@ -218,11 +259,15 @@ func (r *claimRecord) final() string {
 
 func (r *claimRecord) public(now time.Time) Claim {
 	c := Claim{
-		Identifier: r.id, License: r.license, Payer: r.payer, Behaviour: r.behaviour.Name, Received: r.received,
+		Use: "claim", Claimed: r.claimed, Identifier: r.id, License: r.license, Payer: r.payer, Behaviour: r.behaviour.Name, Received: r.received,
 		DistinctContents: len(r.contents), DistinctBodies: len(r.bodies), Valid: r.valid(), Outcome: r.outcome(now),
 		Final: r.final(), Answers: []ClaimAnswer{},
 	}
+	if r.authorization() {
+		c.Use = "preauthorization"
+	}
 	if a := r.onFile(now); a != nil && c.Outcome == "complete" {
+		c.PreAuthRef, _ = a.resource["preAuthRef"].(string)
 		c.Amounts, c.Adjudication = a.amounts, string(a.verdict)
 	}
 	for _, a := range r.answers {

@@ -1,9 +1,27 @@
 package nphiessim
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 )
+
+// Rule is one check of the simulator, for people and for tables that compare systems.
+type Rule struct {
+	// ID is the NPHIES error code with which a violation is answered, such as "BV-00251".
+	ID string `json:"id"`
+	// Where is the place that is checked, like a FHIRPath: "Claim.item.net", "MessageHeader.destination.endpoint". A place
+	// that is no part of a message is a word in brackets: "(transport)".
+	Where string `json:"where"`
+	// Text is what must hold, in words.
+	Text string `json:"text"`
+	// Events are the message events that are checked.
+	Events []string `json:"events"`
+}
+
+// at is the finding of a violation at a place.
+func (r Rule) at(path string) Finding { return Finding{r.ID, r.Text, path} }
 
 // rule is one line of the rule workbook: where it looks and what must hold there. Every place where ok is false becomes a
 // finding with the place's FHIRPath.
@@ -14,9 +32,16 @@ type rule struct {
 	ok   func(m *message, n node) bool
 }
 
-// selector names the places of a message that a rule looks at. A place may be an absent node: its path still says where
-// something is missing.
-type selector func(m *message) []node
+// selector names the places of a message that a rule looks at. A found place may be an absent node: its path still says
+// where something is missing.
+type selector struct {
+	// path is the place in words, without conditions; it begins with a resource type or focusPath.
+	path string
+	find func(m *message) []node
+}
+
+// focusPath stands in a selector's path for the message's main resource, whose type depends on the event.
+const focusPath = "focus()"
 
 // Finding is one violation of a rule.
 type Finding struct {
@@ -28,15 +53,20 @@ type Finding struct {
 	Path string `json:"path,omitempty"`
 }
 
-// judge applies rules to a message.
-func judge(m *message, tables ...[]rule) []Finding {
+// judge applies the rules of the message's event.
+func judge(m *message) []Finding {
 	var out []Finding
-	m.root.walk(func(n node) { m.all = append(m.all, n) })
+	m.root.walkMessage(func(n node) { m.all = append(m.all, n) })
 	defer func() { m.all = nil }()
-	for _, table := range tables {
-		for _, r := range table {
-			for _, n := range r.at(m) {
-				if !r.ok(m, n) {
+	for _, table := range rulesFor(m.event) {
+		for i := range table {
+			r := &table[i]
+			for _, n := range r.at.find(m) {
+				held := r.ok(m, n)
+				if m.watch != nil {
+					m.watch(r, held)
+				}
+				if !held {
 					out = append(out, Finding{r.id, r.text, n.path})
 				}
 			}
@@ -47,90 +77,160 @@ func judge(m *message, tables ...[]rule) []Finding {
 
 // rulesFor are the tables that apply to an event.
 func rulesFor(event string) [][]rule {
-	common := [][]rule{envelopeRules, structureRules, partyRules}
+	common := [][]rule{envelopeRules, structureRules}
 	switch event {
 	case eventClaim:
-		return append(common, claimHeadRules, claimListRules, itemRules, amountRules, infoRules, encounterRules)
+		return append(common, oneFocusRules, payerRules, partyRules, claimHeadRules, claimOnlyRules, claimListRules, itemRules, invoiceRules, amountRules, infoRules, encounterRules)
+	case eventAuth:
+		return append(common, oneFocusRules, payerRules, partyRules, claimHeadRules, authOnlyRules, claimListRules, itemRules, amountRules, infoRules, encounterRules)
 	case eventEligibility:
-		return append(common, eligibilityRules)
+		return append(common, oneFocusRules, payerRules, partyRules, eligibilityRules)
 	case eventPoll:
-		return append(common, taskRules, pollRules)
-	case eventStatus, eventCancel:
-		return append(common, taskRules, targetTaskRules)
+		return append(common, oneFocusRules, exchangeRules, partyRules, taskRules, pollRules)
+	case eventStatus:
+		return append(common, oneFocusRules, payerRules, partyRules, taskRules, targetTaskRules)
+	case eventCancel:
+		return append(common, oneFocusRules, payerRules, partyRules, taskRules, targetTaskRules, cancelRules)
+	case eventCommunication:
+		return append(common, oneFocusRules, payerRules, partyRules, communicationRules)
+	case eventPaymentNotice:
+		return append(common, oneFocusRules, exchangeRules, partyRules, paymentNoticeRules)
+	case eventBatch:
+		return append(common, batchRules)
 	default:
 		return common
 	}
 }
 
-// Selectors.
-
-func atBundle(m *message) []node { return []node{m.root} }
-func atHeader(m *message) []node { return []node{m.header} }
-func atFocus(m *message) []node {
-	if f := m.focus(); f.exists() {
-		return []node{f}
+// playedEvents are the requests that the simulator answers, in the order of the guide's table.
+func playedEvents() []string {
+	return []string{
+		eventEligibility, eventAuth, eventClaim, eventBatch, eventStatus, eventCancel, eventCommunication, eventPaymentNotice, eventPoll,
 	}
-	return nil
 }
 
+// Rules lists every rule that the simulator checks, ordered by id and place. The list is a fresh copy.
+func Rules() []Rule {
+	var out []Rule
+	index := map[string]int{}
+	add := func(r Rule, event string) {
+		key := r.ID + "|" + r.Where + "|" + r.Text
+		i, ok := index[key]
+		if !ok {
+			i = len(out)
+			index[key] = i
+			out = append(out, r)
+		}
+		if !slices.Contains(out[i].Events, event) {
+			out[i].Events = append(out[i].Events, event)
+		}
+	}
+	for _, event := range playedEvents() {
+		for _, table := range rulesFor(event) {
+			for _, r := range table {
+				add(Rule{ID: r.id, Where: r.at.path, Text: r.text}, event)
+			}
+		}
+		for _, r := range handlingRules {
+			if len(r.Events) == 0 || slices.Contains(r.Events, event) {
+				add(Rule{ID: r.ID, Where: r.Where, Text: r.Text}, event)
+			}
+		}
+	}
+	for i := range out {
+		out[i].Where = strings.Replace(out[i].Where, focusPath, focusName(out[i].Events), 1)
+	}
+	slices.SortStableFunc(out, func(a, b Rule) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Where, b.Where), cmp.Compare(a.Text, b.Text))
+	})
+	return out
+}
+
+// focusName is the type of the main resource if all events have the same.
+func focusName(events []string) string {
+	name := focusTypes[events[0]]
+	for _, e := range events {
+		if focusTypes[e] != name {
+			return "MessageHeader.focus.resolve()"
+		}
+	}
+	return name
+}
+
+// Selectors.
+
+var (
+	atBundle = selector{"Bundle", func(m *message) []node { return []node{m.root} }}
+	atHeader = selector{"MessageHeader", func(m *message) []node { return []node{m.header} }}
+	atEntry  = each(atBundle, "entry")
+	atFocus  = selector{focusPath, func(m *message) []node {
+		if f := m.focus(); f.exists() {
+			return []node{f}
+		}
+		return nil
+	}}
+)
+
 // atAll selects the resources of one type.
-func atAll(kind string) selector { return func(m *message) []node { return m.resources(kind) } }
+func atAll(kind string) selector {
+	return selector{kind, func(m *message) []node { return m.resources(kind) }}
+}
 
 // sub goes down to one element, whether or not it is there.
 func sub(s selector, dotted string) selector {
-	return func(m *message) []node {
+	return selector{s.path + "." + dotted, func(m *message) []node {
 		var out []node
-		for _, n := range s(m) {
+		for _, n := range s.find(m) {
 			out = append(out, n.get(dotted))
 		}
 		return out
-	}
+	}}
 }
 
 // blame keeps the places but names one of their elements as the culprit, for conditions that look at the whole.
 func blame(s selector, element string) selector {
-	return func(m *message) []node {
+	return selector{s.path + "." + element, func(m *message) []node {
 		var out []node
-		for _, n := range s(m) {
+		for _, n := range s.find(m) {
 			out = append(out, node{n.v, n.path + "." + element})
 		}
 		return out
-	}
+	}}
 }
 
 // each goes down to the members of a list.
 func each(s selector, dotted string) selector {
-	return func(m *message) []node {
+	return selector{s.path + "." + dotted, func(m *message) []node {
 		var out []node
-		for _, n := range s(m) {
+		for _, n := range s.find(m) {
 			out = append(out, n.get(dotted).list()...)
 		}
 		return out
-	}
+	}}
 }
 
 // extOf goes down to an extension, whether or not it is there.
 func extOf(s selector, name string) selector {
-	return func(m *message) []node {
+	return selector{s.path + ".extension(" + name + ")", func(m *message) []node {
 		var out []node
-		for _, n := range s(m) {
+		for _, n := range s.find(m) {
 			out = append(out, n.ext(name))
 		}
 		return out
-	}
+	}}
 }
 
 // where keeps the places for which keep is true.
 func where(s selector, keep func(m *message, n node) bool) selector {
-	return func(m *message) []node {
+	return selector{s.path, func(m *message) []node {
 		var out []node
-		for _, n := range s(m) {
+		for _, n := range s.find(m) {
 			if keep(m, n) {
 				out = append(out, n)
 			}
 		}
 		return out
-	}
+	}}
 }
 
 // present keeps the places that exist.

@@ -35,14 +35,16 @@ func subTypeRule(claimType string) rule {
 var claimHeadRules = []rule{
 	{ruleBinding, "Claim.type is not from the specified value set", sub(atFocus, "type"), coded(systemClaimType, "institutional", "professional", "oral", "pharmacy", "vision")},
 	subTypeRule("institutional"), subTypeRule("professional"), subTypeRule("oral"), subTypeRule("vision"), subTypeRule("pharmacy"),
-	{ruleProfile, "The profile SHALL be that of the claim's type", atFocus, func(m *message, n node) bool {
-		return profileName(n) == m.claimType()+"-claim"
+	{ruleProfile, "The profile SHALL be that of the claim's type and use", atFocus, func(m *message, n node) bool {
+		return profileName(n) == m.claimType()+map[string]string{eventClaim: "-claim", eventAuth: "-priorauth"}[m.event]
 	}},
 	{"BV-00457", "The claim SHALL have one identifier with system and value", sub(atFocus, "identifier"), func(_ *message, n node) bool {
 		return len(n.list()) == 1 && identified(nil, n.at(0))
 	}},
 	{"BV-00330", "Claim.status SHALL be active", sub(atFocus, "status"), oneOf("active")},
-	{"BV-00165", "Claim.use SHALL fit the event", sub(atFocus, "use"), oneOf("claim")},
+	{"BV-00165", "Claim.use SHALL fit the event", sub(atFocus, "use"), func(m *message, n node) bool {
+		return n.str() == map[string]string{eventClaim: "claim", eventAuth: "preauthorization"}[m.event]
+	}},
 	{ruleReference, "Claim.patient SHALL be a Patient in the bundle", sub(atFocus, "patient"), pointsAt("Patient")},
 	{ruleReference, "Claim.insurer SHALL be an insurer in the bundle", sub(atFocus, "insurer"), isOrganization("insurer-organization")},
 	{"BV-00351", "Claim.provider SHALL be the sender", sub(atFocus, "provider"), isSender},
@@ -54,6 +56,9 @@ var claimHeadRules = []rule{
 	}},
 	{"BV-00725", "A related claim SHALL be a known claim of the same provider and payer", each(atFocus, "related"), func(m *message, n node) bool {
 		return m.knows(n.get("claim").identifier())
+	}},
+	{ruleBinding, "related.relationship is not from the specified value set", sub(each(atFocus, "related"), "relationship"), func(_ *message, n node) bool {
+		return slices.Contains([]string{"prior", "associated", "extend", "appealing"}, n.code(""))
 	}},
 	{"BV-00379", "An eligibility response or an offline reference is required", atFocus, func(_ *message, n node) bool {
 		return n.ext("eligibility-response").exists() || n.ext("eligibility-offline-reference").exists()
@@ -67,6 +72,18 @@ var claimHeadRules = []rule{
 	{ruleCardinality, "The eligibility response SHALL be named by its identifier", present(extOf(atFocus, "eligibility-response")), func(_ *message, n node) bool {
 		return identified(nil, n.get("valueReference.identifier"))
 	}},
+	{"BV-00420", "preAuthRef needs the authorization response or its offline date", present(sub(insurance, "preAuthRef")), func(m *message, _ node) bool {
+		c := m.focus()
+		return namesAuthorization(m, c) || c.ext("authorization-offline-date").exists()
+	}},
+	{"BV-00449", "The authorization response SHALL be named by its identifier", where(atFocus, namesAuthorization), func(_ *message, n node) bool {
+		return identified(nil, authorization(n).get("valueReference.identifier"))
+	}},
+	{ruleStructure, "newborn SHALL be a boolean", present(extOf(atFocus, "newborn")), hasBoolean},
+}
+
+// claimOnlyRules hold for claims and not for authorizations.
+var claimOnlyRules = []rule{
 	{"IC-01453", "The episode number is not following the correct cardinality", extOf(atFocus, "episode"), func(_ *message, n node) bool {
 		return identified(nil, n.get("valueIdentifier"))
 	}},
@@ -77,11 +94,20 @@ var claimHeadRules = []rule{
 	{"BV-01010", "The accounting period SHALL be the first day of a month", present(sub(extOf(atFocus, "accountingPeriod"), "valueDate")), func(_ *message, n node) bool {
 		return strings.HasSuffix(n.str(), "-01")
 	}},
-	{"BV-00420", "preAuthRef needs the authorization response or its offline date", present(sub(insurance, "preAuthRef")), func(m *message, _ node) bool {
-		c := m.focus()
-		return c.ext("priorauth-response").exists() || c.ext("priorauthresponse").exists() || c.ext("authorization-offline-date").exists()
-	}},
 	{"BV-00508", "Transfer is for authorizations only", extOf(atFocus, "transfer"), absent},
+	{"BV-00061", "An item SHALL NOT be served after the claim was created", items, func(m *message, n node) bool {
+		_, end := served(n)
+		return end == "" || end <= dayOf(m.focus().get("created"))
+	}},
+}
+
+// authOnlyRules hold for prior authorizations and not for claims.
+var authOnlyRules = []rule{
+	{"BV-00802", "An institutional authorization SHALL estimate the length of stay", ofType(sub(atFocus, "supportingInfo"), "institutional"), func(_ *message, n node) bool {
+		return slices.ContainsFunc(n.list(), func(i node) bool { return infoCategory(i) == "estimated-Length-of-Stay" })
+	}},
+	{ruleStructure, "transfer SHALL be a boolean", present(extOf(atFocus, "transfer")), hasBoolean},
+	{ruleCardinality, "A patient share SHALL be an amount", present(extOf(items, "patient-share")), moneyExtension},
 }
 
 // claimListRules are the lists of section 6.3: care team, diagnoses, insurance.
@@ -104,6 +130,8 @@ var claimListRules = []rule{
 	{"BV-00057", "A diagnosis SHALL NOT be repeated", present(sub(atFocus, "diagnosis")), distinctDiagnoses},
 	{"BV-00477", "Admitting diagnoses are for institutional claims only", ofType(diagnoses, outpatient...), isNotDiagnosisType("admitting")},
 	{"BV-00478", "Discharge diagnoses are for institutional claims only", ofType(diagnoses, outpatient...), isNotDiagnosisType("discharge")},
+	{ruleCardinality, "onAdmission is for institutional claims only", ofType(sub(diagnoses, "onAdmission"), outpatient...), absent},
+	{ruleCardinality, "The condition's onset is for institutional claims only", ofType(extOf(diagnoses, "condition-onset"), outpatient...), absent},
 
 	{ruleCardinality, "Claim.insurance is not following the correct cardinality", sub(atFocus, "insurance"), nonEmptyList},
 	{"BV-00044", "Sequences SHALL be unique", present(sub(atFocus, "insurance")), uniqueSequences},
@@ -112,6 +140,18 @@ var claimListRules = []rule{
 	}},
 	{ruleReference, "insurance.coverage SHALL be a Coverage in the bundle", sub(insurance, "coverage"), pointsAt("Coverage")},
 }
+
+// authorization is the extension that names an authorization response; both of its spellings are in use.
+func authorization(claim node) node {
+	if e := claim.ext("priorauthresponse"); e.exists() {
+		return e
+	}
+	return claim.ext("priorauth-response")
+}
+
+func namesAuthorization(_ *message, n node) bool { return authorization(n).exists() }
+
+func hasBoolean(_ *message, n node) bool { return isBoolean(nil, n.get("valueBoolean")) }
 
 // outpatient are the types of claim without admission.
 var outpatient = []string{"professional", "oral", "pharmacy", "vision"}

@@ -13,17 +13,33 @@ var encounterClasses = map[string][]string{
 }
 
 // atEncounter is the encounter that the claim's extension names.
-func atEncounter(m *message) []node {
+var atEncounter = selector{"Encounter", func(m *message) []node {
 	if e := m.encounter(); e.exists() {
 		return []node{e}
 	}
 	return nil
-}
+}}
 
 var (
 	emergency = where(atEncounter, ofClass("EMER"))
 	admission = where(atEncounter, ofClass("IMP", "SS"))
 )
+
+// emergencyTimes are the moments in an emergency's extensions.
+var emergencyTimes = selector{"Encounter.extension.valueDateTime", func(m *message) []node {
+	var out []node
+	for _, e := range emergency.find(m) {
+		e.walk(func(n node) {
+			if url := plainURL(n); n.get("valueDateTime").exists() && (strings.Contains(url, "triagedate") || strings.Contains(url, "servicestart")) {
+				out = append(out, n.get("valueDateTime"))
+			}
+		})
+	}
+	return out
+}}
+
+// plainURL is an extension's URL without case and hyphens.
+func plainURL(n node) string { return strings.ToLower(strings.ReplaceAll(n.get("url").str(), "-", "")) }
 
 var encounterRules = []rule{
 	{"RE-00189", "The claim SHALL refer to an Encounter in the bundle", ofType(extOf(atFocus, "encounter"), "institutional", "professional", "oral"), func(m *message, n node) bool {
@@ -47,6 +63,7 @@ var encounterRules = []rule{
 		return n.str() != "" && n.str() == m.focus().get("provider.reference").str()
 	}},
 	{"BV-00811", "Encounter.period.start SHALL have a time to the second", sub(atEncounter, "period.start"), isInstant},
+	{"BV-00811", "Encounter.period.end SHALL have a time to the second", present(sub(atEncounter, "period.end")), isInstant},
 	{"BV-00736", "The service event type is required", ofType(extOf(atEncounter, "serviceEventType"), "professional", "oral"), func(_ *message, n node) bool {
 		return slices.Contains([]string{"ICSE", "SCSE"}, n.get("valueCodeableConcept").code(""))
 	}},
@@ -54,6 +71,7 @@ var encounterRules = []rule{
 	{"BV-00732", "An emergency SHALL tell the triage category", emergency, mentions("triagecategory")},
 	{"BV-00733", "An emergency SHALL tell the triage date", emergency, mentions("triagedate")},
 	{"BV-00734", "An emergency SHALL tell when the service started", emergency, mentions("servicestart")},
+	{ruleStructure, "Triage and the start of an emergency SHALL have a time to the second", emergencyTimes, isInstant},
 	{"BV-00735", "A finished emergency SHALL tell the department's disposition", where(emergency, isFinished), mentions("disposition")},
 	{"BV-00737", "An admission SHALL tell its source", sub(admission, "hospitalization.admitSource"), exists},
 	{"BV-00727", "An admission SHALL tell the intended length of stay", admission, mentions("intendedlengthofstay")},
@@ -74,8 +92,7 @@ func mentions(word string) func(*message, node) bool {
 	return func(_ *message, n node) bool {
 		found := false
 		n.walk(func(c node) {
-			url := strings.ToLower(strings.ReplaceAll(c.get("url").str(), "-", ""))
-			found = found || strings.Contains(url, word)
+			found = found || strings.Contains(plainURL(c), word)
 		})
 		return found
 	}

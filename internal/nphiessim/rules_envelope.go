@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -14,78 +15,103 @@ var (
 	instantPattern = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$`)
 )
 
-// envelopeRules are sections 2.1 and 2.2 of the protocol: Bundle and MessageHeader.
+var atDestination = each(atHeader, "destination")
+
+// envelopeRules are sections 2.1 and 2.2 of the protocol, Bundle and MessageHeader, as far as they hold for every message.
 var envelopeRules = []rule{
 	{"BV-00341", "Bundle.id SHALL be a GUID in lower case", sub(atBundle, "id"), matches(guidPattern)},
 	{"BV-00225", "meta.profile SHALL be the nphies profile with its business version", atProfiled, versionedProfile},
 	{ruleProfile, "Referenced SHALL point to a valid profile", atProfiled, knownProfile},
 	{"BV-00130", "Bundle.type SHALL be message", sub(atBundle, "type"), oneOf("message")},
 	{ruleStructure, "Bundle.timestamp SHALL be an instant with seconds and zone", sub(atBundle, "timestamp"), isInstant},
-	{"BV-00207", "Each entry SHALL have a fullUrl of its own", sub(each(atBundle, "entry"), "fullUrl"), ownFullURL},
-	{"BV-00208", "entry.fullUrl SHALL contain the resource's id and type", each(atBundle, "entry"), fullURLFits},
-	{ruleStructure, "resource.id SHALL be a FHIR id", sub(each(atBundle, "entry"), "resource.id"), matches(idPattern)},
+	{"BV-00207", "Each entry SHALL have a fullUrl of its own", sub(atEntry, "fullUrl"), ownFullURL},
+	{"BV-00208", "entry.fullUrl SHALL contain the resource's id and type", atEntry, fullURLFits},
+	{ruleStructure, "resource.id SHALL be a FHIR id", sub(atEntry, "resource.id"), matches(idPattern)},
 	{"BV-00168", "MessageHeader.id SHALL be a GUID in lower case", sub(atHeader, "id"), matches(guidPattern)},
 	{ruleCardinality, "MessageHeader SHALL have exactly one destination", sub(atHeader, "destination"), listOf(1)},
-	{"BV-00218", "destination.endpoint SHALL be a URL", sub(each(atHeader, "destination"), "endpoint"), isURL},
+	{"BV-00218", "destination.endpoint SHALL be a URL", sub(atDestination, "endpoint"), isURL},
 	{"BV-00177", "source.endpoint SHALL be a URL", sub(atHeader, "source.endpoint"), isURL},
 	{ruleBinding, "sender and receiver SHALL be of type Organization", atPartyTypes, oneOf("Organization")},
 	{"BV-00176", "The sender SHALL be a provider", sub(atHeader, "sender.identifier.system"), oneOf(providerLicense)},
-	{"BV-00221", "MessageHeader SHALL have exactly one focus", sub(atHeader, "focus"), listOf(1)},
 	{"RE-00100", "MessageHeader.focus SHALL equal the fullUrl of an entry", sub(each(atHeader, "focus"), "reference"), focusResolves},
-	{"BV-00167", "The focus SHALL fit the event", atFocus, focusFits},
+	{"BV-00167", "The focus SHALL fit the event", atFoci, focusFits},
 	{"BV-00248", "MessageHeader.response SHALL be absent on requests", sub(atHeader, "response"), absent},
 	{"BV-00126", "Only the first entry SHALL be a MessageHeader", atAll("MessageHeader"), func(m *message, n node) bool {
 		return n.path == m.header.path
 	}},
+}
+
+// oneFocusRules hold for every message but a batch.
+var oneFocusRules = []rule{
+	{"BV-00221", "MessageHeader SHALL have exactly one focus", sub(atHeader, "focus"), listOf(1)},
 	{
-		"GE-00031", "The sender's license SHALL be that of the provider Organization",
-		sub(atHeader, "sender.identifier.value"),
+		"GE-00031", "The sender's license SHALL be that of the provider Organization", sub(atHeader, "sender.identifier.value"),
 		func(m *message, n node) bool { return hasOrganization(m, providerLicense, n.str()) },
-	},
-	{
-		"GE-00032", "The receiver's license SHALL be that of the insurer Organization",
-		where(sub(each(atHeader, "destination"), "receiver.identifier"), func(m *message, _ node) bool { return m.event != eventPoll }),
-		func(m *message, n node) bool {
-			return n.get("system").str() == payerLicense && hasOrganization(m, payerLicense, n.get("value").str())
-		},
-	},
-	{
-		"BV-00456", "The receiver of a poll SHALL be NPHIES at http://nphies.sa",
-		where(each(atHeader, "destination"), func(m *message, _ node) bool { return m.event == eventPoll }),
-		func(_ *message, n node) bool {
-			return strings.TrimSuffix(n.get("endpoint").str(), "/") == "http://nphies.sa" && isNPHIES(n.get("receiver.identifier"))
-		},
 	},
 }
 
-// structureRules hold for everything in a message (section 2.1, last paragraph, and the lengths of section 4).
+// payerRules hold for messages to a payer.
+var payerRules = []rule{{
+	"GE-00032", "The receiver's license SHALL be that of the insurer Organization", sub(atDestination, "receiver.identifier"),
+	func(m *message, n node) bool {
+		return n.get("system").str() == payerLicense && hasOrganization(m, payerLicense, n.get("value").str())
+	},
+}}
+
+// exchangeRules hold for messages to NPHIES itself.
+var exchangeRules = []rule{{
+	"BV-00456", "The receiver of polls and payment notices SHALL be NPHIES at http://nphies.sa", atDestination,
+	func(_ *message, n node) bool {
+		return strings.TrimSuffix(n.get("endpoint").str(), "/") == "http://nphies.sa" && isNPHIES(n.get("receiver.identifier"))
+	},
+}}
+
+// structureRules hold for everything in a message (section 2.1, last paragraph, the lengths of section 4, the dates of
+// section 13).
 var structureRules = []rule{
 	{ruleStructure, "Elements SHALL NOT be empty or null", atEverything, notEmpty},
+	{ruleStructure, "An element that may repeat SHALL be an array", where(atEverything, isRepeating), isArray},
+	{ruleStructure, "A time SHALL have seconds and a zone", where(atEverything, isTimed), isInstant},
+	{ruleStructure, "A date SHALL be complete", where(atEverything, isDate), wholeDate},
+	{ruleStructure, "A period SHALL NOT end before it starts", where(atEverything, isPeriod), inOrder},
 	{ruleReference, "A referenced resource SHALL be in the bundle", sub(where(atEverything, isReference), "reference"), refResolves},
 	{"BV-00389", "An extension SHALL have a value or children", where(atEverything, isExtension), extensionFilled},
 	{"BV-00526", "A CodeableConcept SHALL NOT repeat a system", where(atEverything, isConcept), systemsDistinct},
 	{"BV-00275", "An identifier's value SHALL have at most 100 characters", where(atEverything, isIdentifier), shortIdentifier},
 	{ruleStructure, "The text is longer than allowed", where(atEverything, hasLimit), withinLimit},
+	{ruleStructure, "A CodeableConcept's text SHALL have at most 250 characters", where(atEverything, hasText), shortText},
 	{"BV-00458", "Amounts SHALL be in SAR", where(atEverything, isMoney), inSAR},
 	{"GE-00028", "Amounts SHALL have at most two decimals", where(atEverything, isMoney), twoDecimals},
 }
 
+// atFoci are the resources that the header's focus names.
+var atFoci = selector{"MessageHeader.focus.resolve()", func(m *message) []node {
+	var out []node
+	for _, f := range m.foci {
+		if f.exists() {
+			out = append(out, f)
+		}
+	}
+	return out
+}}
+
 // atProfiled are the Bundle and all its resources.
-func atProfiled(m *message) []node {
+var atProfiled = selector{"Bundle, Bundle.entry.resource", func(m *message) []node {
 	out := []node{m.root}
 	for _, e := range m.entries {
 		out = append(out, e.get("resource"))
 	}
 	return out
-}
+}}
 
-func atEverything(m *message) []node { return m.all }
+var atEverything = selector{"Bundle.descendants()", func(m *message) []node { return m.all }}
 
-func atPartyTypes(m *message) []node {
-	return append(sub(each(atHeader, "destination"), "receiver.type")(m), m.header.get("sender.type"))
-}
+var atPartyTypes = selector{"MessageHeader.sender.type, destination.receiver.type", func(m *message) []node {
+	return append(sub(atDestination, "receiver.type").find(m), m.header.get("sender.type"))
+}}
 
-// profiles lists the profiles a resource may claim, by resource type. Claims have one per type of claim.
+// profiles lists the profiles a resource may claim, by resource type, where the guide's page names them. Claims have one
+// per type of claim and use.
 var profiles = map[string][]string{
 	"Bundle":                     {"bundle"},
 	"MessageHeader":              {"message-header"},
@@ -93,13 +119,12 @@ var profiles = map[string][]string{
 	"Coverage":                   {"coverage"},
 	"Organization":               {"provider-organization", "insurer-organization", "policyholder-organization", "organization"},
 	"Practitioner":               {"practitioner"},
-	"PractitionerRole":           {"practitioner-role"},
-	"Location":                   {"location"},
-	"MedicationRequest":          {"medication-request"},
-	"VisionPrescription":         {"vision-prescription"},
 	"CoverageEligibilityRequest": {"eligibility-request"},
-	"Claim":                      {"institutional-claim", "professional-claim", "oral-claim", "pharmacy-claim", "vision-claim"},
-	"Task":                       {"task"},
+	"Claim": {
+		"institutional-claim", "professional-claim", "oral-claim", "pharmacy-claim", "vision-claim",
+		"institutional-priorauth", "professional-priorauth", "oral-priorauth", "pharmacy-priorauth", "vision-priorauth",
+	},
+	"Task": {"task"},
 }
 
 func versionedProfile(_ *message, n node) bool {
@@ -111,9 +136,10 @@ func knownProfile(_ *message, n node) bool {
 	name := profileName(n)
 	kind := n.get("resourceType").str()
 	if kind == "Encounter" {
-		return name == "encounter" || strings.HasPrefix(name, "encounter-claim-")
+		return name == "encounter" || strings.HasPrefix(name, "encounter-claim-") || strings.HasPrefix(name, "encounter-auth-")
 	}
-	return slices.Contains(profiles[kind], name)
+	allowed, named := profiles[kind]
+	return !named || slices.Contains(allowed, name)
 }
 
 // profileName is the short name of a resource's first profile.
@@ -163,11 +189,7 @@ func fullURLFits(_ *message, n node) bool {
 func focusResolves(m *message, n node) bool { return m.byURL[n.str()].exists() }
 
 func focusFits(m *message, n node) bool {
-	want := map[string]string{eventClaim: "Claim", eventEligibility: "CoverageEligibilityRequest"}[m.event]
-	if want == "" {
-		want = "Task"
-	}
-	return n.get("resourceType").str() == want
+	return n.get("resourceType").str() == focusTypes[m.event]
 }
 
 func hasOrganization(m *message, system, value string) bool {
@@ -215,7 +237,7 @@ func extensionFilled(_ *message, n node) bool {
 	return false
 }
 
-func isConcept(_ *message, n node) bool { return len(n.get("coding").list()) > 0 }
+func isConcept(_ *message, n node) bool { return n.get("coding").exists() }
 
 func systemsDistinct(_ *message, n node) bool {
 	seen := map[string]bool{}
@@ -234,15 +256,26 @@ func isIdentifier(_ *message, n node) bool {
 	return (name == "identifier" || name == "valueIdentifier") && n.get("value").exists()
 }
 
-func shortIdentifier(_ *message, n node) bool { return runes(n.get("value")) <= 100 }
+func shortIdentifier(_ *message, n node) bool {
+	return utf8.RuneCountInString(n.get("value").str()) <= 100
+}
 
-func runes(n node) int { return utf8.RuneCountInString(n.str()) }
+// length counts characters as the guide's two limits do: half as many Arabic ones as others fit.
+func length(n node) int {
+	total := utf8.RuneCountInString(n.str())
+	for _, r := range n.str() {
+		if unicode.Is(unicode.Arabic, r) {
+			total++
+		}
+	}
+	return total
+}
 
 // lengthLimits are the greatest numbers of characters by element name; "parent.name" wins over "name".
 var lengthLimits = map[string]int{
 	"id": 64, "code": 30, "display": 100, "reference": 250, "url": 255, "fullUrl": 255, "system": 255, "endpoint": 255,
-	"family": 100, "given": 50, "valueString": 250, "name.text": 250, "network": 30, "class.value": 30, "dependent": 10,
-	"preAuthRef": 40, "title": 250, "text": 250,
+	"family": 100, "given": 100, "supportingInfo.valueString": 250, "name.text": 250, "network": 30, "class.value": 30,
+	"dependent": 10, "preAuthRef": 40, "valueAttachment.title": 250, "contentAttachment.title": 250,
 }
 
 func limitOf(n node) int {
@@ -261,7 +294,72 @@ func limitOf(n node) int {
 
 func hasLimit(_ *message, n node) bool { return n.str() != "" && limitOf(n) > 0 }
 
-func withinLimit(_ *message, n node) bool { return runes(n) <= limitOf(n) }
+func withinLimit(_ *message, n node) bool { return length(n) <= limitOf(n) }
+
+// maxConceptText is the limit of CodeableConcept.text.
+const maxConceptText = 250
+
+func hasText(_ *message, n node) bool { return isConcept(nil, n) && n.get("text").exists() }
+
+func shortText(_ *message, n node) bool { return length(n.get("text")) <= maxConceptText }
+
+// repeating are elements that are arrays in FHIR R4 wherever they stand with us.
+var repeating = []string{
+	"coding", "extension", "profile", "tag", "entry", "given", "careTeam", "supportingInfo", "diagnosis", "insurance", "item", "subDetail",
+	"related", "careTeamSequence", "diagnosisSequence", "informationSequence", "preAuthRef", "payor", "input", "telecom",
+}
+
+// isRepeating also knows the identifiers of resources: a reference's identifier is single.
+func isRepeating(m *message, n node) bool {
+	name := n.lastName()
+	if name == "identifier" || name == "name" {
+		return slices.ContainsFunc(m.entries, func(e node) bool {
+			kind := e.get("resource.resourceType").str()
+			people := kind == "Patient" || kind == "Practitioner"
+			return n.path == e.path+".resource."+name && (people || (name == "identifier" && slices.Contains([]string{
+				"Claim", "CoverageEligibilityRequest", "Coverage", "Organization", "Encounter", "Task", "Communication", "PaymentNotice", "Location",
+			}, kind)))
+		})
+	}
+	return n.exists() && !strings.HasSuffix(n.path, "]") && slices.Contains(repeating, name)
+}
+
+func isArray(_ *message, n node) bool { _, ok := n.v.([]any); return ok }
+
+// dateNames are the elements that hold dates and times.
+var dateNames = []string{
+	"created", "start", "end", "authoredOn", "lastModified", "valueDateTime", "valueDate", "servicedDate", "timingDate", "birthDate", "creation", "sent",
+	"received", "paymentDate",
+}
+
+func isTimed(_ *message, n node) bool {
+	return strings.Contains(n.str(), "T") && slices.Contains(dateNames, n.lastName())
+}
+
+// isDate selects the elements of FHIR's type date.
+func isDate(_ *message, n node) bool {
+	return n.exists() && slices.Contains([]string{"valueDate", "servicedDate", "timingDate", "birthDate", "paymentDate"}, n.lastName())
+}
+
+func wholeDate(_ *message, n node) bool {
+	_, dateOnly, ok := parseDate(n.str())
+	return ok && dateOnly
+}
+
+func isPeriod(_ *message, n node) bool {
+	_, isMap := n.v.(map[string]any)
+	return isMap && (n.lastName() == "period" || strings.HasSuffix(n.lastName(), "Period")) && n.get("start").exists() && n.get("end").exists()
+}
+
+// inOrder leaves to other rules what cannot be read. A date alone is compared by the day.
+func inOrder(_ *message, n node) bool {
+	start, _, ok := parseDate(n.get("start").str())
+	end, dateOnly, ok2 := parseDate(n.get("end").str())
+	if dateOnly {
+		return !ok || !ok2 || day(start) <= day(end)
+	}
+	return !ok || !ok2 || !end.Before(start)
+}
 
 // isMoney finds amounts by their shape and by the names under which the protocol has them.
 func isMoney(_ *message, n node) bool {

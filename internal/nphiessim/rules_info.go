@@ -82,16 +82,17 @@ var infoRules = append(requiredInfo(),
 	rule{ruleBinding, "The unit is not from the specified value set", present(sub(where(infos, isMeasurement), "valueQuantity")), hasUnit},
 	rule{ruleBinding, "The investigation result is not from the specified value set", sub(ofCategory("investigation-result"), "code"), coded(systemPrefix+"investigation-result", "IRA", "INP", "IRP", "NA", "other")},
 	rule{"BV-00846", "The investigation result's attachment is missing", where(ofCategory("investigation-result"), investigationIs("IRA")), func(m *message, _ node) bool {
-		return len(ofCategory("attachment")(m)) > 0
+		return len(ofCategory("attachment").find(m)) > 0
 	}},
 	rule{"BV-00846", "Another investigation result SHALL be told in code.text", sub(where(ofCategory("investigation-result"), investigationIs("other")), "code.text"), isText},
 	rule{"BV-00429", "A chief complaint SHALL be coded in SNOMED CT or told in code.text", ofCategory("chief-complaint"), func(_ *message, n node) bool {
 		return n.get("code").code("http://snomed.info/sct") != "" || n.get("code.text").str() != ""
 	}},
 	rule{ruleBinding, "A laboratory test SHALL be coded in LOINC", sub(ofCategory("lab-test"), "code"), coded("http://loinc.org")},
+	rule{ruleCardinality, "A laboratory test SHALL have a quantity", sub(ofCategory("lab-test"), "valueQuantity.value"), isNotNegative},
 	rule{ruleCardinality, "An attachment SHALL have contentType, title, creation and data or url with size and hash", sub(ofCategory("attachment"), "valueAttachment"), wholeAttachment},
 	rule{"BV-00506", "A newborn's claim SHALL tell the birth weight", where(atFocus, isNewborn), func(m *message, _ node) bool {
-		return len(ofCategory("birth-weight")(m)) > 0
+		return len(ofCategory("birth-weight").find(m)) > 0
 	}},
 	rule{"BV-00557", "A newborn's claim SHALL have a diagnosis of Z38", where(atFocus, isNewborn), func(_ *message, n node) bool {
 		return count(n.get("diagnosis").list(), func(d node) bool {
@@ -99,7 +100,7 @@ var infoRules = append(requiredInfo(),
 		}) > 0
 	}},
 	rule{"BV-00849", "An infant's admission SHALL tell the admission weight", where(ofType(atFocus, "institutional"), isInfant), func(m *message, _ node) bool {
-		return len(ofCategory("admission-weight")(m)) > 0
+		return len(ofCategory("admission-weight").find(m)) > 0
 	}},
 )
 
@@ -134,7 +135,7 @@ func isMeasurement(_ *message, n node) bool {
 }
 
 func hasUnit(m *message, n node) bool {
-	for _, s := range infos(m) {
+	for _, s := range infos.find(m) {
 		if s.path+".valueQuantity" == n.path {
 			k, _ := kindOf(s)
 			return n.get("system").str() == systemUCUM && n.get("code").str() == k.unit

@@ -14,9 +14,9 @@ var (
 )
 
 // lines are the items, details and sub-details.
-func lines(m *message) []node {
-	return slices.Concat(items(m), details(m), subDetails(m))
-}
+var lines = selector{"Claim.item, detail, subDetail", func(m *message) []node {
+	return slices.Concat(items.find(m), details.find(m), subDetails.find(m))
+}}
 
 // itemRules are section 6.4 without the arithmetic.
 var itemRules = []rule{
@@ -34,28 +34,33 @@ var itemRules = []rule{
 		return n.code("") != ""
 	}},
 	{"BV-00527", "productOrService SHALL have one coding of an nphies list", present(sub(lines, "productOrService")), oneNphiesCoding},
-	{"BV-00439", "An item SHALL have either servicedDate or servicedPeriod", items, oneServiced},
-	{"BV-00041", "An item SHALL be served within the encounter", where(items, hasEncounter), withinEncounter},
-	{"BV-00061", "An item SHALL NOT be served after the claim was created", items, func(m *message, n node) bool {
-		_, end := served(n)
-		return end == "" || end <= dayOf(m.focus().get("created"))
+	{"BV-00066", "An item SHALL have servicedDate or servicedPeriod", items, func(_ *message, n node) bool {
+		return n.get("servicedDate").exists() || n.get("servicedPeriod").exists()
 	}},
+	{"BV-00439", "An item SHALL NOT have both servicedDate and servicedPeriod, and a period SHALL have both ends", where(items, isServiced), oneServiced},
+	{"BV-00041", "An item SHALL be served within the encounter", where(items, hasEncounter), withinEncounter},
 	{ruleStructure, "quantity.value SHALL be a positive number", sub(lines, "quantity.value"), isPositive},
 	{ruleStructure, "unitPrice.value SHALL be a number, not negative", sub(lines, "unitPrice.value"), isNotNegative},
 	{ruleStructure, "net.value SHALL be a number, not negative", sub(lines, "net.value"), isNotNegative},
 	{"BV-00482", "factor SHALL be positive", present(sub(lines, "factor")), isPositive},
-	{ruleCardinality, "The patient share is not following the correct cardinality", extOf(items, "patient-share"), moneyExtension},
-	{"IC-01454", "The patient invoice is not following the correct cardinality", extOf(items, "patientInvoice"), func(_ *message, n node) bool {
-		return identified(nil, n.get("valueIdentifier"))
-	}},
 	{ruleCardinality, "Maternity is not following the correct cardinality", sub(ofType(extOf(items, "maternity"), "institutional", "professional", "pharmacy"), "valueBoolean"), isBoolean},
 	{ruleStructure, "Tax SHALL be an amount", present(extOf(lines, "tax")), moneyExtension},
 	{"BV-00036", "A package SHALL have details", where(items, isPackage), func(_ *message, n node) bool {
 		return len(n.get("detail").list()) > 0
 	}},
 	{"BV-00723", "A medication line SHALL point at a diagnosis", sub(medications, "diagnosisSequence"), nonEmptyList},
-	{"BV-00708", "A medication line SHALL give the pharmacist's reason of selection", extOf(medications, "pharmacist-Selection-Reason"), exists},
+	{"BV-00708", "A medication line SHALL give the pharmacist's reason of selection", extOf(medications, "pharmacist-Selection-Reason"), func(_ *message, n node) bool {
+		return n.get("valueCodeableConcept").code(systemPrefix+"pharmacist-selection-reason") != ""
+	}},
 	{"BV-00376", "A medication line SHALL point at exactly one days-supply", medications, oneDaysSupply},
+}
+
+// invoiceRules are the extensions of items that only claims need.
+var invoiceRules = []rule{
+	{ruleCardinality, "The patient share is not following the correct cardinality", extOf(items, "patient-share"), moneyExtension},
+	{"IC-01454", "The patient invoice is not following the correct cardinality", extOf(items, "patientInvoice"), func(_ *message, n node) bool {
+		return identified(nil, n.get("valueIdentifier"))
+	}},
 }
 
 // amountRules are the arithmetic of section 6.4. Decimals only, half-up to two places.
@@ -70,7 +75,7 @@ var amountRules = []rule{
 	{"IC-00062", "Claim.total is not following the correct cardinality", sub(atFocus, "total"), exists},
 	{"BV-00059", "Claim.total is not equal to the sum of the items' net", present(sub(atFocus, "total")), func(m *message, n node) bool {
 		total, ok := n.get("value").dec()
-		return ok && total.Equal(sum(items(m), "net"))
+		return ok && total.Equal(sum(items.find(m), "net"))
 	}},
 	{"BV-00096", "Claim.total SHALL be in SAR", present(sub(atFocus, "total")), inSAR},
 }
@@ -120,6 +125,10 @@ func oneNphiesCoding(_ *message, n node) bool {
 func oneServiced(_ *message, n node) bool {
 	start, end := served(n)
 	return n.get("servicedDate").exists() != n.get("servicedPeriod").exists() && start != "" && end != ""
+}
+
+func isServiced(_ *message, n node) bool {
+	return n.get("servicedDate").exists() || n.get("servicedPeriod").exists()
 }
 
 // served is the first and the last Riyadh day of a service.

@@ -25,8 +25,42 @@ var eligibilityRules = []rule{
 		return start == "" || start >= day(m.now)
 	}},
 	{"BV-00062", "created SHALL NOT be in the future", sub(atFocus, "created"), notInFuture},
+	{ruleStructure, "newborn and transfer SHALL be booleans", where(each(atFocus, "extension"), isEligibilityFlag), hasBoolean},
 	{ruleReference, "facility SHALL be a Location in the bundle", present(sub(atFocus, "facility")), pointsAt("Location")},
 	{ruleReference, "insurance.coverage SHALL be a Coverage in the bundle", sub(each(atFocus, "insurance"), "coverage"), pointsAt("Coverage")},
+}
+
+func isEligibilityFlag(_ *message, n node) bool {
+	return n.get("url").str() == extensionURL("newborn") || n.get("url").str() == extensionURL("transfer")
+}
+
+// communicationRules are what section 10 says of communications.
+var communicationRules = []rule{
+	must(atFocus, "status"),
+	{ruleBinding, "about SHALL name a Claim or ClaimResponse by its identifier", atFocus, func(_ *message, n node) bool {
+		about := n.get("about").list()
+		return len(about) > 0 && !slices.ContainsFunc(about, func(a node) bool {
+			return !identified(nil, a.get("identifier")) || !slices.Contains([]string{"Claim", "ClaimResponse"}, a.get("type").str())
+		})
+	}},
+	{"BV-00455", "basedOn SHALL name the request for information", each(atFocus, "basedOn"), func(_ *message, n node) bool {
+		return identified(nil, n.get("identifier")) || n.get("reference").str() != ""
+	}},
+	{ruleCardinality, "payload is not following the correct cardinality", sub(atFocus, "payload"), nonEmptyList},
+	{ruleCardinality, "payload SHALL have contentString or contentAttachment", each(atFocus, "payload"), func(_ *message, n node) bool {
+		return n.get("contentString").str() != "" || n.get("contentAttachment").exists() || n.get("contentReference").exists()
+	}},
+}
+
+// paymentNoticeRules are what section 10 says of payment notices.
+var paymentNoticeRules = []rule{
+	{ruleCardinality, "payment SHALL be named by the identifier of the reconciliation", sub(atFocus, "payment"), func(_ *message, n node) bool {
+		return identified(nil, n.get("identifier"))
+	}},
+	{ruleReference, "recipient SHALL be NPHIES", sub(atFocus, "recipient"), func(m *message, n node) bool {
+		return isNPHIES(n.get("identifier")) || isNPHIES(m.resolve(n).get("identifier").at(0))
+	}},
+	{ruleBinding, "paymentStatus is not from the specified value set", sub(atFocus, "paymentStatus"), coded(hl7Prefix+"paymentstatus", "paid", "cleared")},
 }
 
 // taskCodes is the task code of an event.
@@ -57,7 +91,7 @@ var pollRules = []rule{
 	{"IB-00293", "The valueCode field contains an incorrect value", inputs("include-message-type"), isEventCode},
 	{"IB-00294", "The valueCode field contains an incorrect value", inputs("exclude-message-type"), isEventCode},
 	{ruleBinding, "include-message-type and exclude-message-type exclude each other", atFocus, func(m *message, _ node) bool {
-		return len(inputs("include-message-type")(m)) == 0 || len(inputs("exclude-message-type")(m)) == 0
+		return len(inputs("include-message-type").find(m)) == 0 || len(inputs("exclude-message-type").find(m)) == 0
 	}},
 	{ruleStructure, "count SHALL be a valuePositiveInt between 1 and 100", inputs("count"), func(_ *message, n node) bool {
 		i, ok := n.get("valuePositiveInt").integer()
@@ -73,9 +107,11 @@ var targetTaskRules = []rule{
 		return n.get("type").str() != "" && identified(nil, n.get("identifier"))
 	}},
 	{ruleReference, "Task.owner SHALL be an insurer in the bundle", sub(atFocus, "owner"), isOrganization("insurer-organization")},
-	{"BV-00071", "A cancellation SHALL give its reason", where(sub(atFocus, "reasonCode"), func(m *message, _ node) bool {
-		return m.event == eventCancel
-	}), coded(systemPrefix+"task-reason-code", "WI", "NP", "TAS")},
+}
+
+// cancelRules are what a cancel-request adds to that.
+var cancelRules = []rule{
+	{"BV-00071", "A cancellation SHALL give its reason", sub(atFocus, "reasonCode"), coded(systemPrefix+"task-reason-code", "WI", "NP", "TAS")},
 }
 
 // inputs are the inputs of a Task with one type.
@@ -89,5 +125,5 @@ func isEventCode(_ *message, n node) bool {
 }
 
 func atMostOne(kind string) func(*message, node) bool {
-	return func(m *message, _ node) bool { return len(inputs(kind)(m)) <= 1 }
+	return func(m *message, _ node) bool { return len(inputs(kind).find(m)) <= 1 }
 }

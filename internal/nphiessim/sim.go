@@ -25,8 +25,13 @@ type Options struct {
 	HangLimit time.Duration
 	// MailboxDelay is how long after the request a later answer enters the mailbox; 0 is at once.
 	MailboxDelay time.Duration
-	// VerifyClient makes NPHIES compare the client certificate of a TLS connection with the sender's license (GE-00020).
+	// VerifyClient makes NPHIES compare the client certificate of a TLS connection with the sender's license: an organization
+	// (O), serial number or common name of the subject must equal it (GE-00020), and one of them must be there (GE-00019).
 	VerifyClient bool
+	// CertificateLicenses names further licenses that a certificate may send for, by any of those names of its subject.
+	CertificateLicenses map[string][]string
+	// Settings are the spelling of answers at the start.
+	Settings Settings
 
 	// TeamsRate is how many posts a channel takes in TeamsWindow before it answers 429; 0 is without limit.
 	TeamsRate int
@@ -51,12 +56,18 @@ type Sim struct {
 	claimOrder  []*claimRecord
 	eligibility map[string]*eligibilityRecord
 	eligOrder   []*eligibilityRecord
-	boxes       map[string]*mailbox // by license
-	headers     map[string]string   // sender and MessageHeader.id -> hash of the message
-	bundles     map[string]string   // sender and Bundle.id -> hash of the message
-	spent       map[string]bool     // faults chosen by an identifier that have struck
+	boxes       map[string]*mailbox   // by license
+	headers     map[string]string     // sender and MessageHeader.id -> hash of the message
+	bundles     map[string]seenBundle // sender and Bundle.id
+	choices     map[string]string     // by value of the business identifier, or "*"
+	set         Settings
+	spent       map[string]bool // faults chosen by an identifier that have struck
 	faults      []scripted
 	requests    []Request
+	kept        map[int]exchange // bytes of the last requests and answers, by Request.ID
+	keptFrom    int              // the smallest id in kept
+	keptBytes   int
+	requestID   int
 	stats       Stats
 	serial      uint64
 	teams       teamsState
@@ -95,15 +106,17 @@ func New(o Options) *Sim {
 	return s
 }
 
-// Reset forgets everything: claims, mailboxes, cards, faults.
+// Reset forgets everything: claims, mailboxes, cards, faults, choices, changed settings.
 func (s *Sim) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.claims, s.claimOrder = map[string]*claimRecord{}, nil
 	s.eligibility, s.eligOrder = map[string]*eligibilityRecord{}, nil
 	s.boxes = map[string]*mailbox{}
-	s.headers, s.bundles, s.spent = map[string]string{}, map[string]string{}, map[string]bool{}
+	s.headers, s.bundles, s.spent = map[string]string{}, map[string]seenBundle{}, map[string]bool{}
+	s.choices, s.set = map[string]string{}, s.opt.Settings.orGuide()
 	s.faults, s.requests = nil, nil
+	s.kept, s.keptBytes, s.keptFrom, s.requestID = map[int]exchange{}, 0, 1, 0
 	s.stats, s.teams = Stats{}, teamsState{byID: map[string]*Card{}, posts: map[string][]time.Time{}}
 }
 

@@ -25,57 +25,79 @@ func (s *Sim) taskAnswer(m *message, by Identifier, status string, outputs []any
 
 // takeTargetTask answers status-check and cancel-request.
 func (s *Sim) takeTargetTask(m *message) (answer, []Finding) {
-	findings := judge(m, rulesFor(m.event)...)
+	findings := judge(m)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	findings = append(findings, s.seenIDs(m)...)
 	rec := s.claims[m.focus().get("focus").identifier().key()]
 	if len(findings) == 0 && (rec == nil || rec.license != m.sender()) {
-		findings = []Finding{{"BV-00459", "The target of the request cannot be found", m.focus().path + ".focus"}}
+		findings = []Finding{ruleNoTarget.at(m.focus().path + ".focus")}
 	}
+	payer := Identifier{payerLicense, m.receiver()}
 	event := eventStatusResponse
 	if m.event == eventCancel {
 		event = eventCancelResponse
 	}
-	payer := Identifier{payerLicense, m.receiver()}
-	var url string
-	var task map[string]any
+	if len(findings) > 0 {
+		return s.taskReply(m, event, payer, "failed", errorOutputs(findings), ""), findings
+	}
+	if m.event == eventStatus {
+		return s.taskReply(m, event, payer, "completed", []any{s.statusOutput(m, rec)}, ""), nil
+	}
+	why, findings := s.cancel(m, rec)
 	switch {
 	case len(findings) > 0:
-		url, task = s.taskAnswer(m, payer, "failed", errorOutputs(findings))
-	case m.event == eventCancel:
-		status, why := s.cancel(m, rec)
-		url, task = s.taskAnswer(m, payer, status, nil)
-		if why != "" {
-			task["statusReason"] = concept(systemPrefix+"task-status-reason", why)
-		}
+		return s.taskReply(m, event, payer, "failed", errorOutputs(findings), ""), findings
+	case why != "":
+		return s.taskReply(m, event, payer, "failed", nil, why), nil
 	default:
-		url, task = s.taskAnswer(m, payer, "completed", []any{s.statusOutput(m, rec)})
+		return s.taskReply(m, event, payer, "completed", nil, ""), nil
 	}
-	return s.realTime(m, reply{
-		event: event, from: payer, to: m.sender(), answers: m.header.get("id").str(), focus: url,
-		resources: slices.Concat([]any{entryJSON(url, task)}, entriesOf(m, "Organization")),
-	}), findings
 }
 
-// statusOutput tells a claim's state, as valueCode or valueCodeableConcept: the guide has both.
+// taskReply answers with the request's Task. why is a status reason, "" for none.
+func (s *Sim) taskReply(m *message, event string, by Identifier, status string, outputs []any, why string) answer {
+	url, task := s.taskAnswer(m, by, status, outputs)
+	if why != "" {
+		task["statusReason"] = concept(systemPrefix+"task-status-reason", why)
+	}
+	return s.realTime(m, reply{
+		event: event, from: by, to: m.sender(), answers: m.header.get("id").str(), focus: url,
+		resources: slices.Concat([]any{entryJSON(url, task)}, entriesOf(m, "Organization")),
+	})
+}
+
+// statusOutput tells a claim's state, as valueCode or, by the settings, as valueCodeableConcept: the guide has both.
 func (s *Sim) statusOutput(m *message, rec *claimRecord) map[string]any {
 	state := rec.outcome(m.now)
 	out := map[string]any{"type": concept(systemPrefix+"task-output-type", "status")}
-	if s.coin(rec.id.key()) {
-		out["valueCode"] = state
-	} else {
+	if s.set.StatusConcept {
 		out["valueCodeableConcept"] = concept(systemPrefix+"claim-response-outcome", state)
+	} else {
+		out["valueCode"] = state
 	}
 	return out
 }
 
-// cancel withdraws a claim that is not adjudicated yet. Afterwards nothing more is answered to it (BV-00525).
-func (s *Sim) cancel(m *message, rec *claimRecord) (status, why string) {
-	if a := rec.onFile(m.now); !rec.cancelled && a != nil && a.final() {
-		return "failed", "rejected"
+// cancel withdraws a claim or authorization that is posted and active. Afterwards nothing more is answered to it
+// (BV-00525). why is the status reason of a refusal. The same message again gets the same answer.
+func (s *Sim) cancel(m *message, rec *claimRecord) (why string, findings []Finding) {
+	again := rec.cancelled && rec.cancelBy == hashOf(m.raw)
+	b, _ := s.behaviourFor(rec.id.Value, "cancel")
+	a := rec.onFile(m.now)
+	switch {
+	case again:
+		return "", nil
+	case rec.cancelled, !rec.valid():
+		return "", []Finding{ruleNotActive.at(m.focus().path + ".focus")}
+	case b.cancel != "" && b.cancel != "accept":
+		return b.cancel, nil
+	case b.cancel == "" && rec.claimed:
+		return "claimed", nil
+	case b.cancel == "" && a != nil && a.final() && !rec.authorization():
+		return "rejected", nil
 	}
-	rec.cancelled = true
+	rec.cancelled, rec.cancelBy = true, hashOf(m.raw)
 	s.box(rec.license).drop(rec.id)
-	return "completed", ""
+	return "", nil
 }

@@ -92,7 +92,7 @@ func (s *Sim) takeCard(w http.ResponseWriter, r *http.Request) {
 	}
 	now := s.opt.Now()
 	s.mu.Lock()
-	fault := s.strike("teams:" + channel)
+	fault := s.strike("teams:"+channel, "").Kind
 	s.mu.Unlock()
 	if fault != "" && !fault.afterwards() {
 		s.inflictTeams(w, r, fault)
