@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -409,5 +408,5 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	cmd.Env = append(os.Environ(), "NPHIESCLIENT_TEST_PROXIED=1", "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	require.True(t, strings.Contains(string(out), "--- PASS: TestProxyOfTheEnvironment"), "%s", out)
+	require.Contains(t, string(out), "--- PASS: TestProxyOfTheEnvironment")
 }

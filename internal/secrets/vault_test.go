@@ -68,10 +68,10 @@ func (a *area) put(t *testing.T, name string, values map[string]any) {
 	require.NoError(t, err)
 }
 
-// token makes a token that lives for ttl.
-func (a *area) token(t *testing.T, ttl string) string {
+// token makes a token that lives for an hour.
+func (a *area) token(t *testing.T) string {
 	t.Helper()
-	s, err := a.root.Auth().Token().CreateWithContext(t.Context(), &api.TokenCreateRequest{Policies: []string{a.policy}, TTL: ttl})
+	s, err := a.root.Auth().Token().CreateWithContext(t.Context(), &api.TokenCreateRequest{Policies: []string{a.policy}, TTL: "1h"})
 	require.NoError(t, err)
 	return s.Auth.ClientToken
 }
@@ -94,7 +94,7 @@ func (a *area) appRole(t *testing.T, ttl, maxTTL string) (roleID, secretID strin
 func TestReadKV(t *testing.T) {
 	s := testenv.Vault(t)
 	a := newArea(t, s)
-	v := newVault(t, secrets.Options{Address: s.Addr, Login: secrets.Token(a.token(t, "1h"))})
+	v := newVault(t, secrets.Options{Address: s.Addr, Login: secrets.Token(a.token(t))})
 	read := func(path string) (map[string]string, int, error) { return v.ReadKV(t.Context(), path) }
 
 	require.False(t, v.Status().LoggedIn)
@@ -150,8 +150,8 @@ func TestLogins(t *testing.T) {
 		kind  fault.Kind
 		say   string
 	}{
-		"token":                      {secrets.Token(a.token(t, "1h")), "", ""},
-		"token file":                 {secrets.TokenFile(file(a.token(t, "1h") + "\n")), "", ""},
+		"token":                      {secrets.Token(a.token(t)), "", ""},
+		"token file":                 {secrets.TokenFile(file(a.token(t) + "\n")), "", ""},
 		"AppRole":                    {secrets.AppRole(a.policy+"-approle", roleID, secretID, ""), "", ""},
 		"AppRole with a file":        {secrets.AppRole(a.policy+"-approle", roleID, "", file(secretID+"\n")), "", ""},
 		"Kubernetes":                 {secrets.Kubernetes(a.policy+"-k8s", "worker", file(reviewer("nphiesq", "worker"))), "", ""},
@@ -291,7 +291,7 @@ func TestRevokedToken(t *testing.T) {
 	a.put(t, "x", map[string]any{"k": "v"})
 	path := filepath.Join(t.TempDir(), "token")
 	put := func() string {
-		token := a.token(t, "1h")
+		token := a.token(t)
 		require.NoError(t, os.WriteFile(path, []byte(token), 0o600))
 		return token
 	}
@@ -345,7 +345,7 @@ func TestVaultAway(t *testing.T) {
 	d.shut.Store(true)
 	srv := httptest.NewServer(d)
 	t.Cleanup(srv.Close)
-	v := newVault(t, secrets.Options{Address: srv.URL, Login: secrets.Token(a.token(t, "1h"))})
+	v := newVault(t, secrets.Options{Address: srv.URL, Login: secrets.Token(a.token(t))})
 	run(t, v)
 	testenv.Eventually(t, func() bool { return v.Status().Failures > 2 }, "failed logins")
 	require.Equal(t, fault.Unavailable, fault.KindOf(v.Status().Err))
@@ -369,7 +369,7 @@ func TestVaultSealed(t *testing.T) {
 	}
 	a := newArea(t, s)
 	a.put(t, "x", map[string]any{"k": "v"})
-	v := newVault(t, secrets.Options{Address: s.Addr, Login: secrets.Token(a.token(t, "1h"))})
+	v := newVault(t, secrets.Options{Address: s.Addr, Login: secrets.Token(a.token(t))})
 	require.NoError(t, a.root.Sys().SealWithContext(t.Context()))
 	_, _, err := v.ReadKV(t.Context(), a.path+"/x")
 	_, unseal := a.root.Sys().UnsealWithContext(context.WithoutCancel(t.Context()), s.UnsealKey)
@@ -390,7 +390,7 @@ func TestTLS(t *testing.T) {
 	t.Cleanup(srv.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600))
-	login := secrets.Token(a.token(t, "1h"))
+	login := secrets.Token(a.token(t))
 	_, _, err := newVault(t, secrets.Options{Address: srv.URL, CACert: ca, Login: login}).ReadKV(t.Context(), a.path+"/x")
 	require.NoError(t, err)
 	_, _, err = newVault(t, secrets.Options{Address: srv.URL, Login: login}).ReadKV(t.Context(), a.path+"/x")
