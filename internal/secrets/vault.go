@@ -206,7 +206,9 @@ func (v *Vault) enter(ctx context.Context, ended *session) (*session, error) {
 	c.SetToken(secret.Auth.ClientToken)
 	s = &session{client: c, auth: secret.Auth}
 	now := time.Now()
-	v.note(func(st *Status) { *st = Status{LoggedIn: true, LoggedInAt: now, ExpiresAt: endOf(now, secret.Auth.LeaseDuration)} }, s)
+	v.note(func(st *Status) {
+		*st = Status{LoggedIn: true, LoggedInAt: now, ExpiresAt: endOf(now, secret.Auth.LeaseDuration)}
+	}, s)
 	return s, nil
 }
 

@@ -26,7 +26,7 @@ import (
 // anything, makes a missing Vault a failure: make check sets it.
 const (
 	EnvVault      = "TEST_VAULT_ADDR"
-	EnvVaultToken = "TEST_VAULT_TOKEN" //nolint:gosec // a name
+	EnvVaultToken = "TEST_VAULT_TOKEN"
 	EnvVaultNeed  = "TEST_VAULT_REQUIRED"
 )
 
