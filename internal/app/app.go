@@ -208,15 +208,22 @@ func LoadCertificates(ctx context.Context, c *config.Config, clients *nphiesclie
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, license := range c.Licenses() {
+		var last error // the end of patience says nothing, the last answer does
 		load := func() error {
 			err := clients.Load(ctx, license)
 			if err != nil && !fault.Is(err, fault.Unavailable) {
 				return backoff.Permanent(err)
 			}
+			if ctx.Err() == nil {
+				last = err
+			}
 			return err
 		}
 		wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 		if err := backoff.Retry(load, backoff.WithContext(wait, ctx)); err != nil {
+			if last != nil && ctx.Err() != nil {
+				err = last
+			}
 			return &config.SettingError{Name: setting, Problem: "licence " + license + ": " + fault.Of(err).Safe}
 		}
 	}

@@ -58,3 +58,14 @@ is tried again by itself.
 	}
 	return b.String()
 }
+
+// Simulator is docs/nphiessim-rules.md: what the simulator refuses.
+func Simulator(rules []SimulatedRule) string {
+	var b strings.Builder
+	b.WriteString("# Rules of the simulator\n\nMade by `make generate` from the simulator's own tables; do not edit. Each has a message that it\n" +
+		"refuses and one that it takes in `internal/nphiessim`.\n\n| rule | where | messages | what it asks for |\n|---|---|---|---|\n")
+	for _, r := range rules {
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", r.ID, r.Where, strings.Join(r.Events, ", "), r.Text)
+	}
+	return b.String()
+}

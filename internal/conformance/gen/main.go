@@ -1,4 +1,4 @@
-// Command gen writes docs/conformance.md and docs/errors.md. Run it by make generate.
+// Command gen writes docs/conformance.md, docs/errors.md and docs/nphiessim-rules.md. Run it by make generate.
 package main
 
 import (
@@ -35,6 +35,9 @@ func write(path string, simulated []conformance.SimulatedRule) error {
 		return err
 	}
 	if err := os.WriteFile(path, []byte(page), 0o644); err != nil { //nolint:gosec // a file for everybody to read
+		return err
+	}
+	if err := os.WriteFile("../../docs/nphiessim-rules.md", []byte(conformance.Simulator(simulated)), 0o644); err != nil { //nolint:gosec // as above
 		return err
 	}
 	return os.WriteFile("../../docs/errors.md", []byte(conformance.Errors()), 0o644) //nolint:gosec // as above
