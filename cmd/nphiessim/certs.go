@@ -74,15 +74,15 @@ func certs(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// authority signs the certificates of one call.
-type authority struct {
+// issuer signs the certificates of one call.
+type issuer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 	from, until time.Time
 }
 
-// issue makes a certificate and key; without a parent the authority's own.
-func (a *authority) issue(subject pkix.Name, change func(*x509.Certificate)) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+// issue makes a certificate and key; without a parent the issuer's own.
+func (a *issuer) issue(subject pkix.Name, change func(*x509.Certificate)) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -111,7 +111,7 @@ func makeCertificates(dir string, licenses []string, now time.Time, days int) (w
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	a := &authority{from: now.Add(-time.Hour), until: now.AddDate(0, 0, days)}
+	a := &issuer{from: now.Add(-time.Hour), until: now.AddDate(0, 0, days)}
 	a.certificate, a.key, err = a.issue(pkix.Name{CommonName: "nphiessim throwaway authority"}, func(c *x509.Certificate) {
 		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign
 	})

@@ -40,7 +40,9 @@ type authority struct {
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{t: t}
-	a.cert, a.key = a.issue("authority", func(c *x509.Certificate) { c.IsCA, c.KeyUsage, c.BasicConstraintsValid = true, x509.KeyUsageCertSign, true })
+	a.cert, a.key = a.issue("authority", func(c *x509.Certificate) {
+		c.IsCA, c.KeyUsage, c.BasicConstraintsValid = true, x509.KeyUsageCertSign, true
+	})
 	return a
 }
 
