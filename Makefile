@@ -24,9 +24,12 @@ deps: ## install the servers and the browser that the tests drive (Debian as roo
 test: deps ## everything that proves it works, on real servers
 	go test -timeout 9m $(TESTFLAGS) ./...
 
-check: generated lint vet ## what CI runs
-	$(MAKE) test TESTFLAGS='-race -shuffle=on'
+check: generated lint vet vaultdev ## what CI runs
+	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on'
 	$(MAKE) fuzz bench-once
+
+vaultdev: ## a real Vault for the tests, in bin/ (minutes the first time, then cached)
+	@scripts/vaultdev.sh
 
 generate: ## write the files that are made from code
 	go generate ./...
@@ -63,4 +66,4 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build demo deps test check generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: help build demo deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

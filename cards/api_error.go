@@ -1,10 +1,14 @@
 package cards
 
+import "time"
+
 // Operations of the exchange with NPHIES, as APIError.Operation.
 const (
 	OperationEligibility = "eligibility"
 	OperationSubmission  = "submission"
 	OperationPoll        = "poll"
+	OperationStatus      = "status check"
+	OperationCancel      = "cancellation"
 )
 
 // Error types of the exchange with NPHIES, as APIError.ErrorType.
@@ -29,6 +33,11 @@ type APIError struct {
 	Attempt    int  `json:"attempt,omitempty"`
 	MaxRetries int  `json:"max_retries,omitempty"`
 	Final      bool `json:"final,omitempty"` // there will be no further attempt
+	// Paused: nothing of License is sent for now, or nothing to Payer if that is set; Until says when it is tried again, zero: when
+	// a person resumes it.
+	Paused bool      `json:"paused,omitempty"`
+	Payer  string    `json:"payer,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
 func routeAPIError(d APIError, p Priority, s []Stakeholder) (Priority, []Stakeholder) {
@@ -50,6 +59,10 @@ func buildAPIError(d APIError, e Event, l Links) content {
 		title = "NPHIES submission failed"
 	case OperationPoll:
 		title = "NPHIES poll failed"
+	case OperationStatus:
+		title = "NPHIES status check failed"
+	case OperationCancel:
+		title = "NPHIES cancellation failed"
 	}
 	what := map[string]string{
 		ErrorCertificate: "certificate problem",
@@ -60,6 +73,21 @@ func buildAPIError(d APIError, e Event, l Links) content {
 	next := "will be tried again"
 	if d.Final {
 		next = "given up, a person must act"
+	}
+	if d.Paused {
+		title = "Sending to NPHIES is paused"
+		next = "paused, nothing is lost; a person must resume it"
+		if !d.Until.IsZero() {
+			next = "paused, nothing is lost; tried again " + moment(d.Until)
+		}
+	}
+	attempt := ""
+	if d.Attempt > 0 {
+		attempt = of(d.Attempt, d.MaxRetries+1)
+	}
+	provider := d.License
+	if d.Payer != "" {
+		provider += " to payer " + d.Payer
 	}
 	runbook := action{"NPHIES runbook", l.NPHIESRunbook}
 	if d.ErrorType == ErrorCertificate {
@@ -72,7 +100,7 @@ func buildAPIError(d APIError, e Event, l Links) content {
 	return content{
 		title:   title,
 		object:  object,
-		counter: of(d.Attempt, d.MaxRetries+1),
+		counter: attempt,
 		facts: []fact{
 			must("Operation", d.Operation),
 			must("Error type", d.ErrorType),
@@ -81,8 +109,8 @@ func buildAPIError(d APIError, e Event, l Links) content {
 			must("State", next),
 			may("Endpoint", d.Endpoint),
 			may("Claim ref", d.ClaimRef),
-			may("Provider", d.License),
-			may("Attempt", of(d.Attempt, d.MaxRetries+1)),
+			may("Provider", provider),
+			may("Attempt", attempt),
 			may("Seen at", moment(e.At)),
 		},
 		detail: []block{{heading: "Message", text: d.Message}},

@@ -29,6 +29,8 @@ type ClaimApproved struct {
 	Items         int       `json:"items"`
 	Cut           []CutItem `json:"cut,omitempty"` // what was not approved in full
 	PreAuthRef    string    `json:"pre_auth_ref,omitempty"`
+	// Authorization: this is a prior authorization, not a claim.
+	Authorization bool `json:"authorization,omitempty"`
 	// Turnaround is the time from submission to answer. In JSON it is nanoseconds.
 	Turnaround time.Duration `json:"turnaround,omitempty"`
 }
@@ -52,8 +54,14 @@ func buildClaimApproved(d ClaimApproved, e Event, l Links) content {
 		},
 		actions: claimActions(d.ClaimID, l),
 	}
+	if d.Authorization {
+		c.title = "Authorization granted"
+	}
 	if d.Outcome == Partial {
 		c.title = "Claim partly approved"
+		if d.Authorization {
+			c.title = "Authorization granted in part"
+		}
 		c.facts = append(c.facts, must("Cut", sar(difference(d.Claimed, d.Approved))))
 	}
 	c.facts = append(c.facts,

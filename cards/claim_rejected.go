@@ -17,6 +17,8 @@ type ClaimRejected struct {
 	Reasons       []Reason        `json:"reasons,omitempty"`
 	Errors        []ReportedError `json:"errors,omitempty"`
 	Disposition   string          `json:"disposition,omitempty"` // the payer's sentence
+	// Authorization: this is a prior authorization, not a claim.
+	Authorization bool `json:"authorization,omitempty"`
 }
 
 // Reason is a coded reason of the payer.
@@ -67,8 +69,14 @@ func buildClaimRejected(d ClaimRejected, e Event, l Links) content {
 		},
 		actions: claimActions(d.ClaimID, l, action{"NPHIES docs", l.NPHIESDocs}),
 	}
+	if d.Authorization {
+		c.title = "Authorization rejected"
+	}
 	if d.Refused {
 		c.title = "Claim refused as invalid"
+		if d.Authorization {
+			c.title = "Authorization request refused as invalid"
+		}
 		c.facts[len(c.facts)-1].title = "Refused at"
 	}
 	return c

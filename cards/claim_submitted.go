@@ -13,6 +13,8 @@ type ClaimSubmitted struct {
 	Amount    string `json:"amount"` // SAR, "1234.50"
 	// Queued: NPHIES keeps the claim for the payer and a poll will bring the answer.
 	Queued bool `json:"queued"`
+	// Authorization: this is a prior authorization, not a claim.
+	Authorization bool `json:"authorization,omitempty"`
 	// ResponseTime of NPHIES. In JSON it is nanoseconds.
 	ResponseTime time.Duration `json:"response_time,omitempty"`
 }
@@ -22,7 +24,12 @@ func buildClaimSubmitted(d ClaimSubmitted, e Event, l Links) content {
 	if d.Queued {
 		waiting = "queued for the payer, answer by poll"
 	}
+	title := ""
+	if d.Authorization {
+		title = "Authorization requested"
+	}
 	return content{
+		title:   title,
 		object:  d.ClaimRef,
 		counter: items(d.Items),
 		facts: []fact{

@@ -112,13 +112,16 @@ func (a Amount) Round() Amount { return Amount{d: a.d.Round(2)} }
 // twoPlaces reports whether at most two decimals are significant: 1.500 is fine, 1.505 is not.
 func (a Amount) twoPlaces() bool { return a.d.Equal(a.d.Round(2)) }
 
-// MarshalJSON writes an unquoted number with two decimals, or with all its decimals if more are significant.
-func (a Amount) MarshalJSON() ([]byte, error) {
+// exact returns the amount with two decimals, or with all its decimals if more are significant.
+func (a Amount) exact() string {
 	if !a.twoPlaces() {
-		return []byte(a.d.String()), nil
+		return a.d.String()
 	}
-	return []byte(a.String()), nil
+	return a.String()
 }
+
+// MarshalJSON writes an unquoted number with two decimals, or with all its decimals if more are significant.
+func (a Amount) MarshalJSON() ([]byte, error) { return []byte(a.exact()), nil }
 
 // UnmarshalJSON reads a number or a quoted number.
 func (a *Amount) UnmarshalJSON(b []byte) error {

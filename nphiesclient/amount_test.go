@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 )
 
@@ -83,43 +82,5 @@ func TestLineNetAgainstRat(t *testing.T) {
 		x, ok := new(big.Rat).SetString(c[3])
 		require.True(t, ok)
 		require.Equal(t, halfUp(want.Add(want, x)).FloatString(2), r.Total.String(), c)
-	}
-}
-
-func TestClassify(t *testing.T) {
-	t.Parallel()
-	for codes, want := range map[string]nphiesclient.ErrorClass{
-		"GE-00012":          {Kind: fault.Network, Retry: "same", Long: true, Code: "GE-00012"},
-		"GE-00014":          {Kind: fault.Network, Retry: "same", Code: "GE-00014"},
-		"GE-00026":          {Kind: fault.API, Retry: "same", Once: true, Code: "GE-00026"},
-		"GE-00023":          {Kind: fault.API, Retry: "ops", Continue: true, Code: "GE-00023"},
-		"GE-00019":          {Kind: fault.Certificate, Retry: "ops", Code: "GE-00019"},
-		"ge-00020":          {Kind: fault.Certificate, Retry: "ops", Code: "ge-00020"},
-		"BV-00077":          {Kind: fault.Certificate, Retry: "ops", Code: "BV-00077"},
-		"GE-00029":          {Kind: fault.API, Retry: "ops", Code: "GE-00029"},
-		"1679":              {Kind: fault.API, Retry: "ops", Code: "1679"},
-		"BV-00163":          {Kind: fault.API, Retry: "wait", Code: "BV-00163"},
-		"BV-00542":          {Kind: fault.API, Retry: "wait", Code: "BV-00542"},
-		"BV-00251":          {Kind: fault.API, Retry: "fix", Code: "BV-00251"},
-		"1658":              {Kind: fault.API, Retry: "fix", Code: "1658"},
-		"XX-9":              {Kind: fault.API, Retry: "fix", Code: "XX-9"},
-		"":                  {Kind: fault.API, Retry: "fix"},
-		"BV-00251 BV-00163": {Kind: fault.API, Retry: "wait", Code: "BV-00163"},
-		"GE-00012 BV-00251": {Kind: fault.API, Retry: "fix", Code: "BV-00251"},
-		"BV-00163 GE-00019": {Kind: fault.Certificate, Retry: "ops", Code: "GE-00019"},
-		"GE-00014 GE-00012": {Kind: fault.Network, Retry: "same", Long: true, Code: "GE-00014"},
-	} {
-		var errs []nphiesclient.CodedError
-		for c := range strings.FieldsSeq(codes) {
-			errs = append(errs, nphiesclient.CodedError{Code: c})
-		}
-		got := nphiesclient.Classify(errs)
-		require.Equal(t, want, got, codes)
-		if codes == "" {
-			require.NoError(t, got.Fault("x"))
-			continue
-		}
-		require.Equal(t, want.Kind, fault.KindOf(got.Fault("submit")))
-		require.Equal(t, want.Retry == "fix" || want.Retry == "ops", fault.Of(got.Fault("submit")).Permanent)
 	}
 }

@@ -76,11 +76,12 @@ type ClaimAnswer struct {
 	Disposition string
 	// Reissue says why this replaces an earlier complete answer; "" for a first one.
 	Reissue string
-	// PreAuthRef is the reference an authorization gives.
-	PreAuthRef string
+	// PreAuthRef is the reference an authorization gives, PreAuthPeriod when it may be used.
+	PreAuthRef    string
+	PreAuthPeriod Period
 	// Created is when the payer made the answer.
 	Created time.Time
-	// Items are sorted by sequence; Added are the payer's own lines.
+	// Items are sorted by sequence; Added are the payer's own lines, as of an advanced authorization.
 	Items, Added []ItemAnswer
 	// Totals by category, as in ItemAnswer.Amounts. Empty if the answer has none: nothing is computed.
 	Totals map[string]Amount
@@ -98,8 +99,11 @@ type ClaimAnswer struct {
 
 // ItemAnswer is the decision about one item.
 type ItemAnswer struct {
-	// Sequence is the item's in the claim.
+	// Sequence is the item's in the claim, 0 for a line of the payer's own that stands for none.
 	Sequence int
+	// Product is the service, Quantity how much of it; only lines of the payer's own tell them.
+	Product  Coded
+	Quantity Number
 	// Outcome is approved, rejected, partial, pended; "" if absent.
 	Outcome string
 	// Amounts by category: submitted, eligible, copay, deductible, benefit, tax, patientShare, rejected and others, in
@@ -179,19 +183,26 @@ type CommunicationAnswer struct {
 	About []Identifier
 	// Reasons are codes: missing-info, missing-attach, info-correct.
 	Reasons []string
-	// Texts may name a patient: do not put them into cards or logs.
-	Texts []string
+	// BasedOn are the requests a Communication answers.
+	BasedOn []Identifier
+	// Texts may name a patient: do not put them into cards or logs. So may Attachments, the titles of the files sent along.
+	Texts, Attachments []string
 }
 
 // PaymentAnswer is a PaymentReconciliation.
 type PaymentAnswer struct {
 	Identifier Identifier
-	// Payment identifies the transfer.
+	// Payment identifies the transfer, Method says how it was made ("eft").
 	Payment Identifier
+	Method  string
 	// Amount is the money transferred, the sum of the details.
-	Amount  Amount
-	Date    string
-	Details []PaymentDetail
+	Amount Amount
+	// Date is the day of the transfer, Period what it settles.
+	Date   string
+	Period Period
+	// Disposition is free text; see ClaimAnswer.
+	Disposition string
+	Details     []PaymentDetail
 }
 
 // PaymentDetail is the money for one claim.
@@ -200,6 +211,22 @@ type PaymentDetail struct {
 	Type string
 	// Request is the claim, Response the claim response paid.
 	Request, Response Identifier
-	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative.
+	// Date is when the claim was promised to be paid.
+	Date string
+	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative. Itemized is false where the message tells the amount alone.
 	Amount, Payment, EarlyFee, NPHIESFee Amount
+	Itemized                             bool
+}
+
+// Balanced reports whether the sums are exact: the amount is the sum of the details, and each detail that tells its
+// components is the sum of those. A reconciliation that is not balanced is for a person to look at; nothing is corrected.
+func (p *PaymentAnswer) Balanced() bool {
+	var sum Amount
+	for _, d := range p.Details {
+		if d.Itemized && !d.Amount.Equal(d.Payment.Add(d.EarlyFee).Add(d.NPHIESFee)) {
+			return false
+		}
+		sum = sum.Add(d.Amount)
+	}
+	return sum.Equal(p.Amount)
 }

@@ -20,8 +20,30 @@ type BuildOptions struct {
 	// PriorAuthExtension is the name of the extension that quotes an authorization answer, by default
 	// "priorauth-response"; one onboarding integration has to write "priorauthresponse".
 	PriorAuthExtension string
-	// EncounterProfilePerClass writes the newer profiles "encounter-claim-AMB" and so on instead of "encounter".
+	// EncounterProfilePerClass writes the newer profiles "encounter-claim-AMB", "encounter-auth-AMB" and so on instead of
+	// "encounter".
 	EncounterProfilePerClass bool
+	// Rules switches rules off or changes their severity.
+	Rules RuleSettings
+	// ProfileVersion is the version behind each profile address, by default "1.0.0".
+	ProfileVersion string
+	// QuoteEligibility lets FindEligibility look for the latest positive check of the patient when the document quotes no
+	// eligibility at all.
+	QuoteEligibility bool
+	// FindEligibility returns the identifier of the eligibility answer that fits the query, the zero Identifier if there is
+	// none that says yes. Its error ends the building and is returned as it is. It is called for documents that quote a check
+	// by its request number, and for those of QuoteEligibility; nil: such a request number is a finding.
+	FindEligibility func(EligibilityQuery) (Identifier, error)
+}
+
+// EligibilityQuery asks for the answer to one eligibility check (Request is set) or the latest of a patient (Patient is).
+type EligibilityQuery struct {
+	// License is the provider's, Payer the receiver's, as in Request.
+	License, Payer string
+	// Request is the identifier of the eligibility-request, or zero.
+	Request Identifier
+	// Patient is the patient's first identifier; it is set with Request as well, so that nobody quotes another one's check.
+	Patient Identifier
 }
 
 func (o *BuildOptions) defaults() {
@@ -31,6 +53,7 @@ func (o *BuildOptions) defaults() {
 	if o.NewID == nil {
 		o.NewID = uuid.NewString
 	}
+	o.ProfileVersion = cmp.Or(o.ProfileVersion, "1.0.0")
 	o.PriorAuthExtension = cmp.Or(o.PriorAuthExtension, "priorauth-response")
 }
 
@@ -49,15 +72,21 @@ type draft struct {
 	base     string // provider's namespace without a slash at the end
 	newID    func() string
 	now      time.Time
+	version  string // of every profile
 	bundleID string
 	headerID string
 	entries  list
 }
 
-func newDraft(namespace string, now time.Time, newID func() string) *draft {
-	d := &draft{base: strings.TrimRight(namespace, "/"), newID: newID, now: now}
-	d.bundleID, d.headerID = newID(), newID()
+// newDraft starts a message; o has its defaults.
+func newDraft(namespace string, o BuildOptions) *draft {
+	d := &draft{base: strings.TrimRight(namespace, "/"), newID: o.NewID, now: o.Now, version: o.ProfileVersion}
+	d.bundleID, d.headerID = d.newID(), d.newID()
 	return d
+}
+
+func (d *draft) meta(profileName string) object {
+	return object{{"profile", list{profileBase + profileName + "|" + d.version}}}
 }
 
 // slot is a place reserved for a resource, so that others can refer to it before it is written.
@@ -70,7 +99,7 @@ func (d *draft) slot(kind string) slot {
 
 // put writes a resource into its slot.
 func (d *draft) put(s slot, profileName string, members ...member) {
-	r := append(object{{"resourceType", s.kind}, {"id", s.id}, {"meta", meta(profileName)}}, members...)
+	r := append(object{{"resourceType", s.kind}, {"id", s.id}, {"meta", d.meta(profileName)}}, members...)
 	d.entries = append(d.entries, object{{"fullUrl", s.url}, {"resource", r}})
 }
 
@@ -80,6 +109,9 @@ type party struct{ system, license, endpoint string }
 func providerParty(license string) party {
 	return party{systemProviderLicense, license, systemProviderLicense + "/" + license}
 }
+
+// receiver is the licence a message for this payer goes to: the administrator's where there is one.
+func (p Payer) receiver() string { return cmp.Or(p.TPALicense, p.License) }
 
 func payerParty(license string) party {
 	return party{systemPayerLicense, license, systemPayerLicense + "/" + license}
@@ -94,7 +126,7 @@ func (d *draft) finish(event string, from, to party, focus slot) []byte {
 	header := object{
 		{"resourceType", "MessageHeader"},
 		{"id", d.headerID},
-		{"meta", meta("message-header")},
+		{"meta", d.meta("message-header")},
 		{"eventCoding", coding(codeBase+"ksa-message-events", event, "")},
 		{"destination", list{object{{"endpoint", to.endpoint}, {"receiver", to.reference()}}}},
 		{"sender", from.reference()},
@@ -105,7 +137,7 @@ func (d *draft) finish(event string, from, to party, focus slot) []byte {
 	return appendJSON(nil, object{
 		{"resourceType", "Bundle"},
 		{"id", d.bundleID},
-		{"meta", meta("bundle")},
+		{"meta", d.meta("bundle")},
 		{"type", "message"},
 		{"timestamp", timestamp(d.now)},
 		{"entry", append(list{first}, d.entries...)},
@@ -117,7 +149,11 @@ func fhirTime(s string) string {
 	if s == "" || len(s) == len(time.DateOnly) {
 		return s
 	}
-	return instant(parseTime(s))
+	t := parseTime(s)
+	if t.IsZero() {
+		return s // the rule that asks for a time is switched off
+	}
+	return instant(t)
 }
 
 func fhirPeriod(p *Period) object {
@@ -127,13 +163,14 @@ func fhirPeriod(p *Period) object {
 	return period(&Period{Start: fhirTime(p.Start), End: fhirTime(p.End)})
 }
 
-func (d *draft) patient(s slot, p Patient, namespace string) {
-	id := patientIDs[p.IDType]
-	identifier := object{
-		{"type", concept(id.codeFrom, id.code)},
-		{"system", cmp.Or(id.system, namespace+"/mrn")},
-		{"value", p.IDNumber},
-	}
+// identifier is the patient's number with its namespace; base is the provider's.
+func (p Patient) identifier(base string) Identifier {
+	return Identifier{System: cmp.Or(patientIDs[p.IDType].system, base+"/mrn"), Value: p.IDNumber}
+}
+
+func (d *draft) patient(s slot, p Patient) {
+	id, number := patientIDs[p.IDType], p.identifier(d.base)
+	identifier := object{{"type", concept(id.codeFrom, id.code)}, {"system", number.System}, {"value", number.Value}}
 	if p.IDCountry != "" {
 		country := ext("identifier-country", "valueCodeableConcept", concept("urn:iso:std:iso:3166", p.IDCountry))
 		identifier = append(object{{"extension", list{country}}}, identifier...)
@@ -182,26 +219,62 @@ func (d *draft) payer(s slot, p Payer) {
 	)
 }
 
-// coverage writes the Coverage with its policy holder and, when the patient is not the subscriber, the subscriber.
-func (d *draft) coverage(s slot, v *Coverage, payer Payer, patient, insurer slot, providerBase string) {
-	holder := d.slot("Organization")
-	subscriber, subscriberID := object(nil), v.SubscriberID
-	var other slot
+// place reserves the place of a Location, if there is one.
+func (d *draft) place(l *Location) slot {
+	if l == nil {
+		return slot{}
+	}
+	return d.slot("Location")
+}
+
+// location writes the place of service. No source names the profile; it follows the pattern of the others.
+func (d *draft) location(s slot, l *Location, provider slot) {
+	if l == nil {
+		return
+	}
+	d.put(s, "location",
+		member{"identifier", list{fhirIdentifier(Identifier{systemLocationLicense, l.License})}},
+		member{"status", "active"},
+		member{"name", l.Name},
+		member{"managingOrganization", reference(provider.url)},
+	)
+}
+
+// insured are the places of a Coverage and of what it names beside patient and insurer.
+type insured struct{ coverage, policyHolder, subscriber slot }
+
+// insured reserves the places of a coverage; the subscriber has one of his own when he is not the patient.
+func (d *draft) insured(v *Coverage, patient slot) insured {
+	if v == nil {
+		return insured{}
+	}
+	x := insured{coverage: d.slot("Coverage"), policyHolder: d.slot("Organization")}
 	switch {
 	case v.Relationship == "self":
-		subscriber, subscriberID = reference(patient.url), cmp.Or(subscriberID, v.MemberID)
+		x.subscriber = patient
 	case v.Subscriber != nil:
-		other = d.slot("Patient")
-		subscriber = reference(other.url)
+		x.subscriber = d.slot("Patient")
 	}
-	d.put(s, "coverage",
+	return x
+}
+
+// coverage writes the Coverage with its policy holder and, when the patient is not the subscriber, the subscriber.
+func (d *draft) coverage(x insured, v *Coverage, payer Payer, patient, insurer slot) {
+	if v == nil {
+		return
+	}
+	subscriberID := v.SubscriberID
+	if v.Relationship == "self" {
+		subscriberID = cmp.Or(subscriberID, v.MemberID)
+	}
+	d.put(x.coverage, "coverage",
 		member{"identifier", list{fhirIdentifier(Identifier{
 			cmp.Or(v.MemberSystem, strings.TrimRight(payer.Namespace, "/")+"/memberid"), v.MemberID,
 		})}},
 		member{"status", "active"},
 		member{"type", concept(codeBase+"coverage-type", v.Type)},
-		member{"policyHolder", reference(holder.url)},
-		member{"subscriber", subscriber},
+		member{"policyHolder", reference(x.policyHolder.url)},
+		member{"subscriber", reference(x.subscriber.url)},
 		member{"subscriberId", subscriberID},
 		member{"beneficiary", reference(patient.url)},
 		member{"dependent", v.Dependent},
@@ -213,8 +286,8 @@ func (d *draft) coverage(s slot, v *Coverage, payer Payer, patient, insurer slot
 		}}},
 		member{"network", v.Network},
 	)
-	d.put(holder, "policyholder-organization", member{"active", true}, member{"name", v.PolicyHolder})
+	d.put(x.policyHolder, "policyholder-organization", member{"active", true}, member{"name", v.PolicyHolder})
 	if v.Subscriber != nil && v.Relationship != "self" {
-		d.patient(other, *v.Subscriber, providerBase)
+		d.patient(x.subscriber, *v.Subscriber)
 	}
 }

@@ -9,29 +9,65 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// BuildClaim makes a claim-request of a claim document. The same document, Now and NewID give the same bytes. doc is not
-// changed.
+// BuildClaim makes a claim-request of a claim document, or a priorauth-request where its use is preauthorization. The same
+// document, Now, NewID and answers of FindEligibility give the same bytes. doc is not changed.
 //
 // Errors: *InvalidError with every breach found of what the guide makes mandatory, each with its path in the document and
-// its NPHIES rule.
+// its NPHIES rule; or what FindEligibility returned.
 //
-// Source: Implementation Guide, claim use case; rules named in the findings.
+// Source: Implementation Guide, claim and prior authorization use cases; rules named in the findings.
 func BuildClaim(doc *ClaimDocument, o BuildOptions) (*Request, error) {
 	o.defaults()
 	d := *doc
+	d.Use = cmp.Or(d.Use, UseClaim)
 	c := &check{now: o.Now}
 	c.license(&d.Provider, o)
-	kind := c.claim(&d)
-	if err := c.err(); err != nil {
+	if err := c.quote(&d, o); err != nil {
 		return nil, err
 	}
-	b := &claimBuilder{doc: &d, kind: kind, o: o, d: newDraft(d.Provider.Namespace, o.Now, o.NewID)}
+	kind := c.claim(&d)
+	found := d.layout().settle(c.findings, o)
+	if err := invalid(found); err != nil {
+		return nil, err
+	}
+	b := &claimBuilder{doc: &d, kind: kind, o: o, d: newDraft(d.Provider.Namespace, o)}
 	req := b.build()
-	if len(req.Body) > MaxMessageBytes {
-		c.add("BV-00076", "", "makes a message of %d bytes, at most %d are taken", len(req.Body), MaxMessageBytes)
-		return nil, c.err()
+	if err := d.layout().judge(req, o, d.Payer, found); err != nil {
+		return nil, err
 	}
 	return req, nil
+}
+
+// quote turns the number of our own eligibility check into the identifier of its answer, or finds the latest answer where
+// the document quotes none and the options ask for it.
+func (c *check) quote(d *ClaimDocument, o BuildOptions) error {
+	e := d.Eligibility
+	switch {
+	case e == nil && o.QuoteEligibility && o.FindEligibility != nil:
+	case e == nil || e.Request == "":
+		return nil
+	case e.Response != "" || e.OfflineReference != "" || e.OfflineDate != "":
+		c.add("BV-00381", "eligibility.request", "is given together with another reference: quote one of them")
+		return nil
+	case o.FindEligibility == nil:
+		c.add(ruleDocument, "eligibility.request", "cannot be looked up here: quote the response")
+		return nil
+	}
+	base := strings.TrimRight(d.Provider.Namespace, "/")
+	q := EligibilityQuery{License: d.Provider.License, Payer: d.Payer.receiver(), Patient: d.Patient.identifier(base)}
+	if e != nil {
+		q.Request = Identifier{System: cmp.Or(e.RequestSystem, base+"/coverageeligibilityrequest"), Value: e.Request}
+	}
+	found, err := o.FindEligibility(q)
+	switch {
+	case err != nil:
+		return err
+	case found.Value != "":
+		d.Eligibility = &EligibilityRef{Response: found.Value, ResponseSystem: found.System}
+	case e != nil:
+		c.add("BV-00379", "eligibility.request", "this check has no positive answer yet: wait for it, or quote another reference")
+	}
+	return nil
 }
 
 type claimBuilder struct {
@@ -40,11 +76,15 @@ type claimBuilder struct {
 	o    BuildOptions
 	d    *draft
 
-	claim, patient, provider, insurer, coverage, encounter slot
-	practitioners                                          []slot
-	infos                                                  list // supportingInfo, the document's first
-	common                                                 []int
+	claim, patient, provider, insurer, encounter, place slot
+	policy                                              insured
+	practitioners                                       []slot
+	infos                                               list // supportingInfo, the document's first
+	common                                              []int
 }
+
+// preauthorization says what a message is that asks beforehand.
+func (d *ClaimDocument) preauthorization() bool { return d.Use == UsePreauthorization }
 
 func (b *claimBuilder) build() *Request {
 	doc := b.doc
@@ -52,12 +92,16 @@ func (b *claimBuilder) build() *Request {
 	if doc.Encounter != nil {
 		b.encounter = b.d.slot("Encounter")
 	}
-	b.coverage = b.d.slot("Coverage")
 	for range doc.CareTeam {
 		b.practitioners = append(b.practitioners, b.d.slot("Practitioner"))
 	}
 	b.patient, b.provider, b.insurer = b.d.slot("Patient"), b.d.slot("Organization"), b.d.slot("Organization")
+	b.policy, b.place = b.d.insured(doc.Coverage, b.patient), b.d.place(doc.Location)
 
+	event, profileName := EventClaimRequest, doc.Type+"-claim"
+	if doc.preauthorization() {
+		event, profileName = EventPriorAuthRequest, doc.Type+"-priorauth"
+	}
 	subType := cmp.Or(doc.SubType, b.kind.subTypes[0])
 	identifier := Identifier{System: cmp.Or(doc.ClaimSystem, b.d.base+"/claim"), Value: doc.ClaimNumber}
 	created := instant(b.o.Now)
@@ -67,13 +111,13 @@ func (b *claimBuilder) build() *Request {
 	total := claimTotal(doc)
 	b.supportingInfo()
 	items := b.items() // adds days supplies to infos
-	b.d.put(b.claim, b.kind.profile,
+	b.d.put(b.claim, profileName,
 		member{"extension", b.claimExtensions()},
 		member{"identifier", list{fhirIdentifier(identifier)}},
 		member{"status", "active"},
 		member{"type", concept(hl7Base+"claim-type", doc.Type)},
 		member{"subType", concept(codeBase+"claim-subtype", subType)},
-		member{"use", "claim"},
+		member{"use", doc.Use},
 		member{"patient", reference(b.patient.url)},
 		member{"created", created},
 		member{"insurer", reference(b.insurer.url)},
@@ -81,12 +125,13 @@ func (b *claimBuilder) build() *Request {
 		member{"priority", concept(hl7Base+"processpriority", cmp.Or(doc.Priority, "normal"))},
 		member{"related", b.related()},
 		member{"prescription", object{{"display", doc.Prescription}}},
-		member{"payee", object{{"type", concept(hl7Base+"payeetype", "provider")}}},
+		member{"payee", b.payee()},
+		member{"facility", reference(b.place.url)},
 		member{"careTeam", b.careTeam()},
 		member{"supportingInfo", b.infos},
 		member{"diagnosis", b.diagnoses()},
 		member{"insurance", list{object{
-			{"sequence", 1}, {"focal", true}, {"coverage", reference(b.coverage.url)}, {"preAuthRef", b.preAuthRefs()},
+			{"sequence", 1}, {"focal", true}, {"coverage", reference(b.policy.coverage.url)}, {"preAuthRef", b.preAuthRefs()},
 		}}},
 		member{"accident", b.accident()},
 		member{"item", items},
@@ -95,7 +140,7 @@ func (b *claimBuilder) build() *Request {
 	if doc.Encounter != nil {
 		b.putEncounter()
 	}
-	b.d.coverage(b.coverage, doc.Coverage, doc.Payer, b.patient, b.insurer, b.d.base)
+	b.d.coverage(b.policy, doc.Coverage, doc.Payer, b.patient, b.insurer)
 	for i, m := range doc.CareTeam {
 		b.d.put(b.practitioners[i], "practitioner",
 			member{"identifier", list{object{
@@ -105,16 +150,33 @@ func (b *claimBuilder) build() *Request {
 			member{"name", list{humanName(m.Name, m.Family, m.Given)}},
 		)
 	}
-	b.d.patient(b.patient, doc.Patient, b.d.base)
+	b.d.location(b.place, doc.Location, b.provider)
+	b.d.patient(b.patient, doc.Patient)
 	b.d.provider(b.provider, doc.Provider)
 	b.d.payer(b.insurer, doc.Payer)
 
 	return &Request{
-		Event: EventClaimRequest, BundleID: b.d.bundleID, HeaderID: b.d.headerID,
-		License: doc.Provider.License, Payer: doc.Payer.License, PayerName: doc.Payer.Name, Identifier: identifier,
+		Event: event, BundleID: b.d.bundleID, HeaderID: b.d.headerID, Use: doc.Use, Patient: doc.Patient.identifier(b.d.base),
+		License: doc.Provider.License, Payer: doc.Payer.receiver(), PayerName: doc.Payer.Name, Identifier: identifier,
 		ClaimType: doc.Type, ClaimSubType: subType, Items: len(doc.Items), Total: total, Created: parseTime(created),
-		Body: b.d.finish(EventClaimRequest, providerParty(doc.Provider.License), payerParty(doc.Payer.License), b.claim),
+		Body: b.d.finish(event, providerParty(doc.Provider.License), payerParty(doc.Payer.receiver()), b.claim),
 	}
+}
+
+// payee is the provider, or with the type other one of the persons and organizations of the message (BV-00485, BV-00494).
+func (b *claimBuilder) payee() object {
+	party, kind := slot{}, "other"
+	switch b.doc.Payee {
+	case "patient":
+		party = b.patient
+	case "subscriber":
+		party = b.policy.subscriber
+	case "policy_holder":
+		party = b.policy.policyHolder
+	default:
+		kind = "provider"
+	}
+	return object{{"type", concept(hl7Base+"payeetype", kind)}, {"party", reference(party.url)}}
 }
 
 func (b *claimBuilder) claimExtensions() list {
@@ -143,16 +205,21 @@ func (b *claimBuilder) claimExtensions() list {
 	if doc.Encounter != nil {
 		l = append(l, ext("encounter", "valueReference", reference(b.encounter.url)))
 	}
-	l = append(l,
-		ext("episode", "valueIdentifier", fhirIdentifier(Identifier{b.d.base + "/episode", doc.Episode})),
-		ext("accountingPeriod", "valueDate", cmp.Or(doc.AccountingPeriod, firstOfMonth(doc))))
+	if !doc.preauthorization() {
+		l = append(l,
+			ext("episode", "valueIdentifier", fhirIdentifier(Identifier{b.d.base + "/episode", doc.Episode})),
+			ext("accountingPeriod", "valueDate", cmp.Or(doc.AccountingPeriod, firstOfMonth(doc))))
+	}
 	if doc.Newborn {
 		l = append(l, ext("newborn", "valueBoolean", true))
+	}
+	if doc.Transfer {
+		l = append(l, ext("transfer", "valueBoolean", true))
 	}
 	return l
 }
 
-// firstOfMonth is the first of the month of the earliest service.
+// firstOfMonth is the first of the month of the earliest service, "" without any.
 func firstOfMonth(doc *ClaimDocument) string {
 	var first time.Time
 	for _, it := range doc.Items {
@@ -163,6 +230,9 @@ func firstOfMonth(doc *ClaimDocument) string {
 		if t := parseTime(s); first.IsZero() || t.Before(first) {
 			first = t
 		}
+	}
+	if first.IsZero() {
+		return ""
 	}
 	return first.In(Riyadh).Format("2006-01") + "-01"
 }
@@ -345,32 +415,44 @@ func product(system, code, display string, local *Code) object {
 func details(it Item, p priced) list {
 	var l list
 	for j, x := range it.Details {
-		dp := p.details[j]
-		extensions := list{ext("tax", "valueMoney", money(dp.tax))}
-		if x.PatientShare != nil {
-			extensions = append(extensions, ext("patient-share", "valueMoney", money(*x.PatientShare)))
+		o := detail(j+1, x, p.details[j])
+		var subs list
+		for k, y := range x.SubDetails {
+			subs = append(subs, detail(k+1, y.detail(), p.details[j].details[k]))
 		}
-		o := object{
-			{"extension", extensions},
-			{"sequence", j + 1},
-			{"productOrService", product(x.System, x.Code, x.Display, x.Local)},
-		}
-		l = append(l, append(o, pricing(dp)...))
+		l = append(l, append(o, member{"subDetail", subs}))
 	}
 	return l
+}
+
+// detail writes a detail or a subDetail without its parts.
+func detail(sequence int, x Detail, p priced) object {
+	o := object{
+		{"extension", list{ext("tax", "valueMoney", money(p.tax)), optionalMoney("patient-share", x.PatientShare)}},
+		{"sequence", sequence},
+		{"productOrService", product(x.System, x.Code, x.Display, x.Local)},
+	}
+	return append(o, pricing(p)...)
+}
+
+func optionalMoney(name string, a *Amount) object {
+	if a == nil {
+		return nil
+	}
+	return ext(name, "valueMoney", money(*a))
 }
 
 func (b *claimBuilder) itemExtensions(it Item, p priced) list {
 	l := list{
 		ext("package", "valueBoolean", it.Package),
 		ext("tax", "valueMoney", money(p.tax)),
-		ext("patient-share", "valueMoney", money(*it.PatientShare)),
+		optionalMoney("patient-share", it.PatientShare),
+		optionalMoney("payer-share", it.PayerShare),
 	}
-	if it.PayerShare != nil {
-		l = append(l, ext("payer-share", "valueMoney", money(*it.PayerShare)))
+	if !b.doc.preauthorization() {
+		invoice := Identifier{b.d.base + "/patientInvoice", cmp.Or(it.Invoice, b.doc.Invoice)}
+		l = append(l, ext("patientInvoice", "valueIdentifier", fhirIdentifier(invoice)))
 	}
-	invoice := Identifier{b.d.base + "/patientInvoice", cmp.Or(it.Invoice, b.doc.Invoice)}
-	l = append(l, ext("patientInvoice", "valueIdentifier", fhirIdentifier(invoice)))
 	if b.kind.maternity {
 		l = append(l, ext("maternity", "valueBoolean", it.Maternity))
 	}
@@ -396,6 +478,9 @@ func (b *claimBuilder) putEncounter() {
 	profileName := "encounter"
 	if b.o.EncounterProfilePerClass {
 		profileName = "encounter-claim-" + e.Class
+		if b.doc.preauthorization() {
+			profileName = "encounter-auth-" + e.Class
+		}
 	}
 	code := func(system, code string) object {
 		if code == "" {

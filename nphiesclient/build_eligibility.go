@@ -25,19 +25,15 @@ func BuildEligibility(doc *EligibilityDocument, o BuildOptions) (*Request, error
 		d.ServiceDate = day(o.Now)
 	}
 	c.eligibility(&d)
-	if err := c.err(); err != nil {
+	found := d.layout().settle(c.findings, o)
+	if err := invalid(found); err != nil {
 		return nil, err
 	}
 
-	b := newDraft(d.Provider.Namespace, o.Now, o.NewID)
+	b := newDraft(d.Provider.Namespace, o)
 	request := b.slot("CoverageEligibilityRequest")
 	patient, provider, insurer := b.slot("Patient"), b.slot("Organization"), b.slot("Organization")
-	var coverage slot
-	var insurance list
-	if d.Coverage != nil {
-		coverage = b.slot("Coverage")
-		insurance = list{object{{"coverage", reference(coverage.url)}}}
-	}
+	place, policy := b.place(d.Location), b.insured(d.Coverage, patient)
 	var extensions list
 	if d.Newborn {
 		extensions = append(extensions, ext("newborn", "valueBoolean", true))
@@ -62,20 +58,24 @@ func BuildEligibility(doc *EligibilityDocument, o BuildOptions) (*Request, error
 		member{"created", created},
 		member{"provider", reference(provider.url)},
 		member{"insurer", reference(insurer.url)},
-		member{"insurance", insurance},
+		member{"facility", reference(place.url)},
+		member{"insurance", list{object{{"coverage", reference(policy.coverage.url)}}}},
 	)
-	b.patient(patient, d.Patient, b.base)
+	b.patient(patient, d.Patient)
 	b.provider(provider, d.Provider)
 	b.payer(insurer, d.Payer)
-	if d.Coverage != nil {
-		b.coverage(coverage, d.Coverage, d.Payer, patient, insurer, b.base)
-	}
-	return &Request{
+	b.coverage(policy, d.Coverage, d.Payer, patient, insurer)
+	b.location(place, d.Location, provider)
+	req := &Request{
 		Event: EventEligibilityRequest, BundleID: b.bundleID, HeaderID: b.headerID,
-		License: d.Provider.License, Payer: d.Payer.License, PayerName: d.Payer.Name, Identifier: identifier,
-		Created: parseTime(created),
-		Body:    b.finish(EventEligibilityRequest, providerParty(d.Provider.License), payerParty(d.Payer.License), request),
-	}, nil
+		License: d.Provider.License, Payer: d.Payer.receiver(), PayerName: d.Payer.Name, Identifier: identifier,
+		Patient: d.Patient.identifier(b.base), Created: parseTime(created),
+		Body: b.finish(EventEligibilityRequest, providerParty(d.Provider.License), payerParty(d.Payer.receiver()), request),
+	}
+	if err := d.layout().judge(req, o, d.Payer, found); err != nil {
+		return nil, err
+	}
+	return req, nil
 }
 
 func (c *check) eligibility(d *EligibilityDocument) {
@@ -114,4 +114,5 @@ func (c *check) eligibility(d *EligibilityDocument) {
 	c.payer(d.Payer)
 	c.patient(d.Patient, "patient")
 	c.coverage(d.Coverage)
+	c.location(d.Location)
 }

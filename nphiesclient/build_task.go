@@ -21,17 +21,18 @@ type TaskOptions struct {
 	// Profile of the Task, by default "task"; the package of December 2025 also knows "poll-request", which onboarding
 	// refused when it came out.
 	Profile string
-	// Now and NewID as in BuildOptions.
-	Now   time.Time
-	NewID func() string
+	// ProfileVersion, Now and NewID as in BuildOptions.
+	ProfileVersion string
+	Now            time.Time
+	NewID          func() string
 }
 
 // PollOptions says what to fetch of the messages NPHIES holds for a licence.
 type PollOptions struct {
 	// License to NewID: see TaskOptions, which these fields are copied into.
 	License, ProviderName, ProviderType, IdentifierSystem string
-	// Profile of the Task, by default "task".
-	Profile string
+	// Profile of the Task, by default "task"; ProfileVersion as in BuildOptions.
+	Profile, ProfileVersion string
 	// Count is how many messages to fetch at most, 1 to 100; 0 leaves it to NPHIES, which then sends one.
 	Count int
 	// Include or Exclude, never both, list event codes of messages.
@@ -73,7 +74,8 @@ func BuildPoll(o PollOptions) (*Request, error) {
 	return buildTask(taskMessage{
 		TaskOptions: TaskOptions{
 			License: o.License, ProviderName: o.ProviderName, ProviderType: o.ProviderType,
-			IdentifierSystem: o.IdentifierSystem, Profile: o.Profile, Now: o.Now, NewID: o.NewID,
+			IdentifierSystem: o.IdentifierSystem, Profile: o.Profile, ProfileVersion: o.ProfileVersion,
+			Now: o.Now, NewID: o.NewID,
 		},
 		event: EventPollRequest, code: "poll", prefix: "POLL", input: input,
 	})
@@ -85,6 +87,8 @@ type ClaimRef struct {
 	Identifier Identifier
 	// Payer is the licence the claim went to, PayerName the insurer's name if known.
 	Payer, PayerName string
+	// Insurer is the insurer's licence where the claim went to an administrator, else "".
+	Insurer string
 }
 
 // BuildStatusCheck makes a status-check: what does the payer think is the state of a claim? The answer names the state, it
@@ -119,7 +123,7 @@ type taskMessage struct {
 }
 
 func buildTask(m taskMessage) (*Request, error) {
-	bo := BuildOptions{Now: m.Now, NewID: m.NewID}
+	bo := BuildOptions{Now: m.Now, NewID: m.NewID, ProfileVersion: m.ProfileVersion}
 	bo.defaults()
 	var f findings
 	if m.License == "" {
@@ -145,7 +149,7 @@ func buildTask(m taskMessage) (*Request, error) {
 		return nil, err
 	}
 
-	b := newDraft(base, bo.Now, bo.NewID)
+	b := newDraft(base, bo)
 	task, provider := b.slot("Task"), b.slot("Organization")
 	identifier := Identifier{system, fmt.Sprintf("%s-%s", m.prefix, b.bundleID)}
 	to := party{systemNPHIES, nphiesLicense, nphiesEndpoint}
@@ -182,7 +186,7 @@ func buildTask(m taskMessage) (*Request, error) {
 		Identifier: identifier, Created: parseTime(now),
 	}
 	if m.about != nil {
-		b.payer(insurer, Payer{License: m.about.Payer, Name: m.about.PayerName})
+		b.payer(insurer, Payer{License: cmp.Or(m.about.Insurer, m.about.Payer), Name: m.about.PayerName})
 		r.PayerName = m.about.PayerName
 	}
 	r.Body = b.finish(m.event, providerParty(m.License), to, task)

@@ -3,6 +3,7 @@ package nphiesclient_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -60,11 +61,18 @@ func example(t *testing.T, name string) *nphiesclient.Input {
 
 func TestGoldenMessages(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{
-		"claims/01-professional-approved", "claims/02-pharmacy-approved", "claims/14-professional-details",
-		"claims/15-professional-package", "claims/16-oral-approved", "claims/17-vision-approved",
-		"eligibility/01-eligible", "eligibility/05-error",
-	} {
+	var names []string
+	for _, pattern := range []string{"claims/*-approved.json", "claims/14-*", "claims/15-*", "priorauth/*", "eligibility/*"} {
+		files, err := filepath.Glob("../examples/" + pattern)
+		require.NoError(t, err)
+		require.NotEmpty(t, files)
+		for _, f := range files {
+			name, err := filepath.Rel("../examples", strings.TrimSuffix(f, ".json"))
+			require.NoError(t, err)
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, err := example(t, name+".json").Request(buildOptions())
@@ -73,6 +81,45 @@ func TestGoldenMessages(t *testing.T) {
 			golden(t, strings.ReplaceAll(name, "/", "-"), r.Body)
 		})
 	}
+	claim := nphiesclient.ClaimRef{
+		Identifier: nphiesclient.Identifier{System: "http://alwaha-demo.example/claim", Value: "CLM-DEMO-0001"}, Payer: "DEMO-INS-0001",
+		PayerName: "Demo Cooperative Insurance",
+	}
+	task := func() nphiesclient.TaskOptions {
+		return nphiesclient.TaskOptions{
+			License: "DEMO-PR-0001", ProviderName: "Al Waha Demo Medical Complex", ProviderType: "2",
+			IdentifierSystem: "http://alwaha-demo.example/task", Now: fixedNow, NewID: countingIDs(),
+		}
+	}
+	for name, build := range map[string]func() (*nphiesclient.Request, error){
+		"status": func() (*nphiesclient.Request, error) { return nphiesclient.BuildStatusCheck(claim, task()) },
+		"cancel": func() (*nphiesclient.Request, error) { return nphiesclient.BuildCancel(claim, "WI", task()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := build()
+			require.NoError(t, err)
+			require.Empty(t, independentCheck(r.Body))
+			golden(t, name, r.Body)
+		})
+	}
+	t.Run("variants", func(t *testing.T) {
+		t.Parallel()
+		accident := example(t, "claims/01-professional-approved.json").Claim
+		accident.Accident = &nphiesclient.Accident{Type: "MVA", Date: "2026-02-09"}
+		accident.Authorization = &nphiesclient.Authorization{References: []string{"AUTH-BY-PHONE-7"}, OfflineDate: "2026-02-09"}
+		r, err := nphiesclient.BuildClaim(accident, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-accident-offline-authorization", r.Body)
+		discovery := example(t, "eligibility/01-eligible.json").Eligibility
+		discovery.Coverage, discovery.Purpose = nil, nil
+		r, err = nphiesclient.BuildEligibility(discovery, buildOptions())
+		require.NoError(t, err)
+		require.Contains(t, string(r.Body), `"discovery"`)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-eligibility-discovery", r.Body)
+	})
 	t.Run("poll", func(t *testing.T) {
 		t.Parallel()
 		r, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{
@@ -147,10 +194,10 @@ func TestEveryBuilderOutputPassesTheIndependentCheck(t *testing.T) {
 		r, err := in.Request(nphiesclient.BuildOptions{Now: fixedNow})
 		require.NoError(t, err, pos)
 		require.Empty(t, independentCheck(r.Body), pos)
-		require.Empty(t, nphiesclient.Check(r), pos)
+		require.Empty(t, check(r), pos)
 		sameWhenRead(t, r)
 	}
-	for n, d := range synth.Claims(20260701, 200, synth.Options{}) {
+	for n, d := range synth.Claims(20260701, 300, synth.Options{Use: synth.UseMixed}) {
 		r, err := nphiesclient.BuildClaim(&d, nphiesclient.BuildOptions{Now: fixedNow})
 		require.NoError(t, err, "claim %d", n)
 		require.Empty(t, independentCheck(r.Body), "claim %d", n)
@@ -166,7 +213,7 @@ func TestEveryBuilderOutputPassesTheIndependentCheck(t *testing.T) {
 	require.NoError(t, err)
 	for _, r := range []*nphiesclient.Request{status, cancelled, poll} {
 		require.Empty(t, independentCheck(r.Body), r.Event)
-		require.Empty(t, nphiesclient.Check(r), r.Event)
+		require.Empty(t, check(r), r.Event)
 		sameWhenRead(t, r)
 	}
 }
@@ -260,7 +307,7 @@ func TestFindings(t *testing.T) {
 		{"BV-00381", "eligibility", func(d *doc) { d.Eligibility.OfflineReference = "x" }},
 		{"BV-00449", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
 		{"BV-00506", "supporting_information", func(d *doc) { d.Newborn = true }},
-		{"BV-00747", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
+		{"IB-00242", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
 	} {
 		t.Run(c.rule+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -433,4 +480,169 @@ func TestPollOptions(t *testing.T) {
 	requireFinding(t, err, "IB-00294", "exclude")
 	_, err = nphiesclient.BuildCancel(nphiesclient.ClaimRef{}, "??", nphiesclient.TaskOptions{License: "L"})
 	requireFinding(t, err, "BV-00071", "reason")
+}
+
+func TestPreauthorizationFindings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rule, path, name string
+		breakIt          func(d *nphiesclient.ClaimDocument)
+	}{
+		{"BV-00802", "supporting_information", "01-institutional", func(d *nphiesclient.ClaimDocument) { d.Supporting = d.Supporting[:14] }},
+		{"document", "episode", "02-professional", func(d *nphiesclient.ClaimDocument) { d.Episode = "E" }},
+		{"document", "invoice", "02-professional", func(d *nphiesclient.ClaimDocument) { d.Invoice = "I" }},
+		{"document", "items[0].invoice", "02-professional", func(d *nphiesclient.ClaimDocument) { d.Items[0].Invoice = "I" }},
+		{"document", "accounting_period", "02-professional", func(d *nphiesclient.ClaimDocument) { d.AccountingPeriod = "2026-02-01" }},
+		{"BV-00165", "use", "02-professional", func(d *nphiesclient.ClaimDocument) { d.Use = "predetermination" }},
+		{"BV-00508", "transfer", "01-institutional", func(d *nphiesclient.ClaimDocument) { d.Use = "" }},
+		{"IC-01453", "episode", "03-oral", func(d *nphiesclient.ClaimDocument) { d.Use = "claim" }},
+		{"IC-01428", "items[0].patient_share", "03-oral", func(d *nphiesclient.ClaimDocument) { d.Use = "claim" }},
+		{"BV-00492", "payee", "03-oral", func(d *nphiesclient.ClaimDocument) { d.Payee = "me" }},
+		{"BV-00494", "payee", "05-vision", func(d *nphiesclient.ClaimDocument) { d.Payee = "subscriber" }},
+		{"IC-01428", "location.license", "05-vision", func(d *nphiesclient.ClaimDocument) { d.Location = &nphiesclient.Location{Name: "x"} }},
+	} {
+		d := example(t, "priorauth/"+c.name+".json").Claim
+		c.breakIt(d)
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		requireFinding(t, err, c.rule, c.path)
+	}
+	d := example(t, "priorauth/02-professional.json").Claim
+	d.Items[0].Date, d.Items[1].Date, d.Encounter.Start, d.Encounter.End = "2027-01-04", "2027-01-04", "2027-01-04T09:00:00+03:00", ""
+	r, err := nphiesclient.BuildClaim(d, buildOptions())
+	require.NoError(t, err, "what is asked for may lie ahead")
+	require.Equal(t, "priorauth-request preauthorization", r.Event+" "+r.Use)
+}
+
+func TestSubDetailsSumUp(t *testing.T) {
+	t.Parallel()
+	for path, change := range map[string]func(x *nphiesclient.Detail, a *nphiesclient.Amount){
+		"BV-00224 items[1].details[0].net":                 func(x *nphiesclient.Detail, a *nphiesclient.Amount) { x.Net = a },
+		"BV-00372 items[1].details[0].unit_price":          func(x *nphiesclient.Detail, a *nphiesclient.Amount) { x.UnitPrice = a },
+		"BV-00251 items[1].details[0].sub_details[1].net":  func(x *nphiesclient.Detail, a *nphiesclient.Amount) { x.SubDetails[1].Net = a },
+		"IC-01428 items[1].details[0].sub_details[0].code": func(x *nphiesclient.Detail, _ *nphiesclient.Amount) { x.SubDetails[0].Code = "" },
+		"BV-00251 items[1].details[0]": func(x *nphiesclient.Detail, _ *nphiesclient.Amount) {
+			x.SubDetails[1].Quantity = nphiesclient.MustNumber("2")
+		},
+	} {
+		d := example(t, "claims/18-institutional-approved.json").Claim
+		a := nphiesclient.MustAmount("299.99")
+		change(&d.Items[1].Details[0], &a)
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		rule, place, _ := strings.Cut(path, " ")
+		requireFinding(t, err, rule, place)
+	}
+}
+
+func TestPayees(t *testing.T) {
+	t.Parallel()
+	for payee, want := range map[string]string{"patient": "Patient", "subscriber": "Patient", "policy_holder": "Organization"} {
+		d := example(t, "claims/20-newborn-approved.json").Claim
+		d.Payee = payee
+		r, err := nphiesclient.BuildClaim(d, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body), payee)
+		party := text(claimResource(t, r.Body), "payee", "party", "reference")
+		require.Contains(t, party, "/"+want+"/", payee)
+		require.Equal(t, payee == "patient", party == text(claimResource(t, r.Body), "patient", "reference"), payee)
+	}
+}
+
+func TestAdministratorReceives(t *testing.T) {
+	t.Parallel()
+	d := example(t, "claims/01-professional-approved.json").Claim
+	d.Payer.TPALicense = "DEMO-TPA-1"
+	r, err := nphiesclient.BuildClaim(d, buildOptions())
+	require.NoError(t, err)
+	require.Equal(t, "DEMO-TPA-1", r.Payer)
+	require.Equal(t, []string{"insurer is not the receiver"}, independentCheck(r.Body))
+	sameWhenRead(t, r)
+	e := example(t, "eligibility/01-eligible.json").Eligibility
+	e.Payer.TPALicense, e.Location = "DEMO-TPA-1", &nphiesclient.Location{License: "DEMO-LOC-0001", Name: "Ward"}
+	r, err = nphiesclient.BuildEligibility(e, buildOptions())
+	require.NoError(t, err)
+	require.Equal(t, "DEMO-TPA-1", r.Payer)
+	require.Contains(t, string(r.Body), `"facility":{"reference":"http://alwaha-demo.example/Location/`)
+	r, err = nphiesclient.BuildStatusCheck(nphiesclient.ClaimRef{
+		Identifier: nphiesclient.Identifier{System: "http://x.example/claim", Value: "C"}, Payer: "DEMO-TPA-1", Insurer: "DEMO-INS-0001",
+	}, nphiesclient.TaskOptions{License: "L-1", Now: fixedNow})
+	require.NoError(t, err)
+	require.Equal(t, "DEMO-TPA-1", r.Payer)
+	require.Equal(t, []string{"insurer is not the receiver"}, independentCheck(r.Body))
+}
+
+func TestProfileVersion(t *testing.T) {
+	t.Parallel()
+	o := buildOptions()
+	o.ProfileVersion = "2.0.0"
+	claim, err := example(t, "claims/01-professional-approved.json").Request(o)
+	require.NoError(t, err)
+	poll, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{License: "L-1", Now: fixedNow, ProfileVersion: "2.0.0"})
+	require.NoError(t, err)
+	for _, r := range []*nphiesclient.Request{claim, poll} {
+		require.NotContains(t, string(r.Body), "|1.0.0")
+		require.Contains(t, string(r.Body), "bundle|2.0.0")
+	}
+	o = buildOptions()
+	o.EncounterProfilePerClass = true
+	before, err := example(t, "priorauth/02-professional.json").Request(o)
+	require.NoError(t, err)
+	require.Contains(t, string(before.Body), "encounter-auth-AMB|1.0.0")
+}
+
+// TestOwnEligibilityCheck: a document names our own check, or none at all, and the builder asks for the answer to quote.
+func TestOwnEligibilityCheck(t *testing.T) {
+	t.Parallel()
+	answer := nphiesclient.Identifier{System: "http://demo-payer.example/answers", Value: "ELR-9"}
+	var asked []nphiesclient.EligibilityQuery
+	find := func(id nphiesclient.Identifier, err error) func(nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) {
+		return func(q nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) {
+			asked = append(asked, q)
+			return id, err
+		}
+	}
+	build := func(ref *nphiesclient.EligibilityRef, quote bool, f func(nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error)) (string, error) {
+		d := example(t, "claims/01-professional-approved.json").Claim
+		d.Eligibility = ref
+		o := buildOptions()
+		o.FindEligibility, o.QuoteEligibility = f, quote
+		r, err := nphiesclient.BuildClaim(d, o)
+		if err != nil {
+			return "", err
+		}
+		require.Empty(t, independentCheck(r.Body))
+		require.Equal(t, ref, d.Eligibility, "the document is not changed")
+		quoted := at(extOf(claimResource(t, r.Body), "eligibility-response"), "valueReference", "identifier")
+		return text(quoted, "system") + "|" + text(quoted, "value"), nil
+	}
+	patient := nphiesclient.Identifier{System: "http://nphies.sa/identifier/iqama", Value: "2000000000"}
+	own := &nphiesclient.EligibilityRef{Request: "ELG-1"}
+
+	got, err := build(own, false, find(answer, nil))
+	require.NoError(t, err)
+	require.Equal(t, answer.String(), got)
+	got, err = build(nil, true, find(answer, nil))
+	require.NoError(t, err)
+	require.Equal(t, answer.String(), got)
+	require.Equal(t, []nphiesclient.EligibilityQuery{
+		{
+			License: "DEMO-PR-0001", Payer: "DEMO-INS-0001", Patient: patient,
+			Request: nphiesclient.Identifier{System: "http://alwaha-demo.example/coverageeligibilityrequest", Value: "ELG-1"},
+		},
+		{License: "DEMO-PR-0001", Payer: "DEMO-INS-0001", Patient: patient},
+	}, asked)
+
+	_, err = build(own, true, find(nphiesclient.Identifier{}, nil))
+	requireFinding(t, err, "BV-00379", "eligibility.request")
+	require.ErrorContains(t, err, "no positive answer yet")
+	_, err = build(nil, true, find(nphiesclient.Identifier{}, nil))
+	requireFinding(t, err, "BV-00379", "eligibility")
+	_, err = build(nil, false, find(answer, nil))
+	requireFinding(t, err, "BV-00379", "eligibility")
+	_, err = build(own, false, nil)
+	requireFinding(t, err, "document", "eligibility.request")
+	_, err = build(&nphiesclient.EligibilityRef{Request: "A", Response: "B"}, false, find(answer, nil))
+	requireFinding(t, err, "BV-00381", "eligibility.request")
+	away := errors.New("the record is away")
+	_, err = build(own, false, find(answer, away))
+	require.ErrorIs(t, err, away)
 }

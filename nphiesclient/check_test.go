@@ -20,7 +20,7 @@ func TestSampleRequestsPassBothChecks(t *testing.T) {
 		require.Empty(t, independentCheck(raw), name)
 		r, err := nphiesclient.ReadRequest(raw)
 		require.NoError(t, err, name)
-		require.Empty(t, nphiesclient.Check(r), name)
+		require.Empty(t, check(r), name)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestBrokenMessagesAreFound(t *testing.T) {
 			broken := *req
 			broken.Body = body
 			var rules []string
-			for _, f := range nphiesclient.Check(&broken) {
+			for _, f := range check(&broken) {
 				rules = append(rules, f.Rule)
 				require.NotEmpty(t, f.Path)
 				require.NotEmpty(t, f.Text)

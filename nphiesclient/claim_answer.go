@@ -44,9 +44,9 @@ func parseClaim(r *node) *ClaimAnswer {
 		Adjudication: strings.ToLower(extensionCode(r, "adjudication-outcome")),
 		Disposition:  r.str("disposition"),
 		Reissue:      extensionCode(r, "adjudication-reissue"),
-		PreAuthRef:   r.str("preAuthRef"),
-		Created:      parseTime(r.str("created")),
-		Errors:       errorsOf(r),
+		PreAuthRef:   r.str("preAuthRef"), PreAuthPeriod: periodOf(r.get("preAuthPeriod")),
+		Created: parseTime(r.str("created")),
+		Errors:  errorsOf(r),
 	}
 	for _, x := range r.list("communicationRequest") {
 		a.InformationWanted = a.InformationWanted || len(x.obj()) > 0
@@ -90,6 +90,12 @@ func (a *ClaimAnswer) item(x *node, sequence string) ItemAnswer {
 		Amounts:  map[string]Amount{},
 		Values:   map[string]Number{},
 	}
+	if c := codesOf(x.get("productOrService")); len(c) > 0 {
+		it.Product = c[0]
+	}
+	if q, err := ParseNumber(x.get("quantity").str("value")); err == nil {
+		it.Quantity = q
+	}
 	for _, n := range x.list("noteNumber") {
 		it.Notes = append(it.Notes, n.asInt())
 	}
@@ -128,7 +134,8 @@ func (n node) asInt() int { return (node{map[string]any{"n": n.v}}).integer("n")
 //	complete   absent                            by the items: all approved, all rejected, else partial (BV-00393, 394, 397)
 //	else                                         pending: the answer does not decide, see Undecided
 //
-// "not-required" is an answer to authorizations only; on a claim it decides nothing.
+// "not-required" is an answer to a prior authorization, where it means that nothing stands in the way: approved. On a claim
+// it decides nothing.
 func (a *ClaimAnswer) State() string {
 	s, _ := a.state()
 	return s
@@ -167,6 +174,11 @@ func (a *ClaimAnswer) state() (state string, decided bool) {
 		return StateRejected, true
 	case "pended":
 		return waiting, true
+	case "not-required":
+		if a.Use == UsePreauthorization {
+			return StateApproved, true
+		}
+		return waiting, false
 	default:
 		return waiting, false
 	}

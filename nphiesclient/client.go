@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,17 +32,17 @@ type Config struct {
 	Timeout time.Duration
 	// TLS is the base of the TLS settings; it is cloned. At least TLS 1.2 is spoken.
 	TLS *tls.Config
-	// ClientCertificate is asked at each handshake, so that a renewed certificate is used without a restart; see
-	// LoadPKCS12 and LoadPEM. nil sends none, unless TLS does.
-	ClientCertificate func() (*tls.Certificate, error)
+	// Identity is asked before each message, so that a renewed certificate is used without a restart: another pointer than
+	// before opens new connections, and those made before are closed as they fall idle. nil sends no certificate, unless TLS
+	// does. See Clients, which keeps identities.
+	Identity func(ctx context.Context) (*Identity, error)
 	// UserAgent is "nphiesq" by default.
 	UserAgent string
 	// MaxBytes is the largest request, by default MaxMessageBytes (BV-00076).
 	MaxBytes int64
-	// MaxAnswerBytes is the largest answer, by default 64 MB: a poll answer holds many messages, and what it delivers has
-	// left NPHIES' queue.
+	// MaxAnswerBytes is the largest answer, by default MaxMessageBytes.
 	MaxAnswerBytes int64
-	// Transport replaces the HTTP transport, for tests and tracing; TLS and ClientCertificate are then not used.
+	// Transport replaces the HTTP transport, for tests and tracing; TLS and Identity are then not used.
 	Transport http.RoundTripper
 }
 
@@ -52,8 +53,12 @@ type Client struct {
 	userAgent  string
 	maxBytes   int64
 	maxAnswer  int64
-	http       *http.Client
+	identity   func(ctx context.Context) (*Identity, error)
+	newLine    func(*Identity) *line
 	newBackOff func() backoff.BackOff
+
+	mu   sync.Mutex
+	line *line
 }
 
 const (
@@ -67,30 +72,32 @@ const (
 // Errors: a fault of Kind Config.
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(strings.TrimSpace(cfg.BaseURL))
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &fault.Error{
 			Op: "configure NPHIES client", Kind: fault.Config, Permanent: true, Err: err,
-			Safe: "the base URL must be http:// or https:// with a host, without query",
+			Safe: "the base URL must be http:// or https:// with a host, without user and query",
 		}
 	}
 	address := strings.TrimRight(u.String(), "/")
 	if !strings.HasSuffix(address, operation) {
 		address += operation
 	}
-	transport := cfg.Transport
-	if transport == nil {
-		transport = newTransport(cfg)
+	newLine := func(id *Identity) *line {
+		t := newTransport(cfg.TLS, id)
+		return &line{id: id, rt: t, closeIdle: t.CloseIdleConnections}
+	}
+	if cfg.Transport != nil {
+		cfg.Identity = nil
+		newLine = func(*Identity) *line { return &line{rt: cfg.Transport, closeIdle: func() {}} }
 	}
 	return &Client{
 		url:       address,
 		timeout:   cmp.Or(cfg.Timeout, 65*time.Second),
 		userAgent: cmp.Or(cfg.UserAgent, "nphiesq"),
 		maxBytes:  cmp.Or(cfg.MaxBytes, MaxMessageBytes),
-		maxAnswer: cmp.Or(cfg.MaxAnswerBytes, 64<<20),
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		maxAnswer: cmp.Or(cfg.MaxAnswerBytes, MaxMessageBytes),
+		identity:  cfg.Identity,
+		newLine:   newLine,
 		newBackOff: func() backoff.BackOff {
 			return backoff.NewExponentialBackOff(
 				backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(time.Second),
@@ -99,19 +106,18 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-func newTransport(cfg Config) *http.Transport {
+// newTransport makes connections that show id and nothing else. It speaks HTTP/2 where the server offers it.
+func newTransport(base *tls.Config, id *Identity) *http.Transport {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.TLS != nil {
-		conf = cfg.TLS.Clone()
+	if base != nil {
+		conf = base.Clone()
 		conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
 	}
-	if get := cfg.ClientCertificate; get != nil {
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			c, err := get()
-			if err != nil {
-				return nil, &localCertificateError{err}
-			}
-			return c, nil
+	if id != nil {
+		conf.ClientSessionCache = nil // a resumed session would keep the identity it began with
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil }
+		if id.Roots != nil {
+			conf.RootCAs = id.Roots
 		}
 	}
 	return &http.Transport{
@@ -119,9 +125,65 @@ func newTransport(cfg Config) *http.Transport {
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:     conf,
 		TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConnsPerHost: 16,
+		ForceAttemptHTTP2:   true, // own TLS settings would switch it off
+		MaxIdleConnsPerHost: 100,  // as many as NPHIES_SUBMIT_CONCURRENCY allows
 		IdleConnTimeout:     50 * time.Second,
 		DisableCompression:  true, // the body is kept exactly as it comes
+	}
+}
+
+// line is the connections that show one identity.
+type line struct {
+	id        *Identity
+	rt        http.RoundTripper
+	closeIdle func()
+	users     int  // exchanges under way, guarded by Client.mu
+	retired   bool // another identity has taken over, guarded by Client.mu
+}
+
+// acquire returns the line of the identity that is in use now, and holds it until release.
+func (c *Client) acquire(ctx context.Context) (*line, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var id *Identity
+	if c.identity != nil {
+		var err error
+		if id, err = c.identity(ctx); err != nil {
+			return nil, &localCertificateError{err}
+		}
+	}
+	if old := c.line; old == nil || old.id != id {
+		c.line = c.newLine(id)
+		if old != nil {
+			// From now on it keeps no connection that falls idle; release sees to those in use.
+			old.retired = true
+			old.closeIdle()
+		}
+	}
+	c.line.users++
+	return c.line, nil
+}
+
+// release ends an exchange. The last one on a retired line closes what is left of it.
+func (c *Client) release(l *line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.users--
+	if l.retired && l.users == 0 {
+		l.closeIdle()
+	}
+}
+
+// renew makes the identity of now take over without waiting for the next message.
+func (c *Client) renew(ctx context.Context) {
+	c.mu.Lock()
+	unused := c.line == nil
+	c.mu.Unlock()
+	if unused {
+		return
+	}
+	if l, err := c.acquire(ctx); err == nil {
+		c.release(l)
 	}
 }
 
@@ -182,6 +244,11 @@ func (c *Client) Send(ctx context.Context, body []byte) (*RawAnswer, error) {
 }
 
 func (c *Client) once(ctx context.Context, body []byte) (*RawAnswer, error) {
+	line, err := c.acquire(ctx)
+	if err != nil {
+		return nil, sendFault(ctx, err, DeliveryNotSent)
+	}
+	defer c.release(line)
 	var wrote atomic.Bool
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, c.url, bytes.NewReader(body))
@@ -191,11 +258,15 @@ func (c *Client) once(ctx context.Context, body []byte) (*RawAnswer, error) {
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Accept", contentType)
 	req.Header.Set("User-Agent", c.userAgent)
+	// The transport must not repeat a request by itself: with HTTP/2 it would after errors that leave open whether the server
+	// has processed it. Send repeats what was certainly not processed.
+	req.GetBody = nil
 	start := time.Now()
-	resp, err := c.http.Do(req)
+	// The transport itself, not a http.Client: redirects are never followed.
+	resp, err := line.rt.RoundTrip(req)
 	if err != nil {
 		delivery := DeliveryNotSent
-		if wrote.Load() && !refusedCertificate(err) {
+		if wrote.Load() && !refusedCertificate(err) && !refusedStream(err) {
 			delivery = DeliveryUnknown
 		}
 		return nil, sendFault(ctx, err, delivery)
@@ -241,7 +312,7 @@ func sendFault(ctx context.Context, err error, delivery Delivery) error {
 	var local *localCertificateError
 	switch {
 	case errors.As(err, &local):
-		f.Kind, f.Safe = fault.Certificate, "our client certificate cannot be loaded"
+		f.Kind, f.Safe = fault.Certificate, "our client certificate cannot be loaded: "+safeText(local.err)
 	case errors.Is(ctx.Err(), context.Canceled):
 		f.Safe = "given up, the work was stopped"
 	case isCertificate(err, delivery):
@@ -253,6 +324,8 @@ func sendFault(ctx context.Context, err error, delivery Delivery) error {
 		if delivery == DeliveryNotSent {
 			f.Safe = "no connection in time"
 		}
+	case refusedStream(err):
+		f.Safe = "the server takes no request now"
 	case delivery == DeliveryNotSent:
 		f.Safe = "connection refused or not possible"
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -284,6 +357,16 @@ func refusedCertificate(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" &&
 		(strings.Contains(op.Err.Error(), "certificate") || strings.Contains(op.Err.Error(), "access denied"))
+}
+
+// refusedStream reports that an HTTP/2 server said it has not processed the request and will not: it refused the stream, or is
+// going away and has named a stream before ours as its last. The transport keeps nothing of such errors but their text.
+//
+// Source: RFC 9113 section 8.7.
+func refusedStream(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "; REFUSED_STREAM") || strings.Contains(text, "graceful shutdown GOAWAY") ||
+		strings.Contains(text, "received GOAWAY from server")
 }
 
 // ParseHTTP judges an HTTP answer: FHIR is parsed whatever the status; all else is a fault.

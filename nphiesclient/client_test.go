@@ -3,16 +3,10 @@ package nphiesclient
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +17,6 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
-	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
 )
@@ -79,7 +72,7 @@ func TestSendExactBytes(t *testing.T) {
 
 func TestNewRefusesBadAddresses(t *testing.T) {
 	t.Parallel()
-	for _, u := range []string{"", "hsb.nphies.sa", "ftp://x", "https://", "https://x?y=1", "https://x#y", "://"} {
+	for _, u := range []string{"", "hsb.nphies.sa", "ftp://x", "https://", "https://x?y=1", "https://x#y", "https://user:password@x", "://"} {
 		_, err := New(Config{BaseURL: u})
 		require.Equal(t, fault.Config, fault.KindOf(err), u)
 	}
@@ -89,15 +82,23 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	var other atomic.Int32
 	target := serve(t, func(http.ResponseWriter, *http.Request) { other.Add(1) })
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, target.URL, http.StatusTemporaryRedirect)
-	})
-	a, err := newTestClient(t, Config{BaseURL: s.URL}).Send(t.Context(), []byte("{}"))
-	require.NoError(t, err)
-	require.Equal(t, http.StatusTemporaryRedirect, a.Status)
-	_, err = ParseHTTP(a)
-	requireFault(t, err, fault.Network, DeliveryAnswered)
-	require.Equal(t, "HTTP 307", fault.Of(err).Code)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, location := range []string{target.URL, "/elsewhere", "::no address", ""} {
+			var calls atomic.Int32
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				calls.Add(1)
+				w.Header().Set("Location", location)
+				w.WriteHeader(status)
+			})
+			a, err := newTestClient(t, Config{BaseURL: s.URL}).Send(t.Context(), []byte("{}"))
+			require.NoError(t, err, "%d to %q", status, location)
+			require.Equal(t, status, a.Status)
+			_, err = ParseHTTP(a)
+			requireFault(t, err, fault.Network, DeliveryAnswered)
+			require.Equal(t, httpCode(status), fault.Of(err).Code)
+			require.EqualValues(t, 1, calls.Load())
+		}
+	}
 	require.Zero(t, other.Load())
 }
 
@@ -263,47 +264,6 @@ func TestRetryAfter(t *testing.T) {
 	require.Zero(t, retryAfter("-5", now))
 }
 
-// authority is a certificate authority for tests.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	a := &authority{cert: cert, key: key, pool: x509.NewCertPool()}
-	a.pool.AddCert(cert)
-	return a
-}
-
-// issue returns a certificate and its key for name, as PEM.
-func (a *authority) issue(t *testing.T, name string) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &private.PublicKey, a.key)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
-}
-
 func (a *authority) server(t *testing.T, maxVersion uint16, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	cert, err := LoadPEM(a.issue(t, "server"))
@@ -330,10 +290,14 @@ func TestMutualTLS(t *testing.T) {
 		own, err := LoadPEM(a.issue(t, "hospital"))
 		require.NoError(t, err)
 		require.NotNil(t, own.Leaf)
-		client := func(get func() (*tls.Certificate, error), roots *x509.CertPool) *Client {
-			return newTestClient(t, Config{BaseURL: s.URL, TLS: &tls.Config{RootCAs: roots}, ClientCertificate: get})
+		client := func(get func(context.Context) (*Identity, error), roots *x509.CertPool) *Client {
+			return newTestClient(t, Config{BaseURL: s.URL, TLS: &tls.Config{RootCAs: roots}, Identity: get})
 		}
-		ok := func() (*tls.Certificate, error) { return &own, nil }
+		show := func(c tls.Certificate) func(context.Context) (*Identity, error) {
+			id := &Identity{Certificate: c}
+			return func(context.Context) (*Identity, error) { return id, nil }
+		}
+		ok := show(own)
 
 		answer, err := client(ok, a.pool).Send(t.Context(), []byte("{}"))
 		require.NoError(t, err)
@@ -345,13 +309,13 @@ func TestMutualTLS(t *testing.T) {
 
 		foreign, err := LoadPEM(newAuthority(t).issue(t, "stranger"))
 		require.NoError(t, err)
-		_, err = client(func() (*tls.Certificate, error) { return &foreign, nil }, a.pool).Send(t.Context(), []byte("{}"))
+		_, err = client(show(foreign), a.pool).Send(t.Context(), []byte("{}"))
 		requireFault(t, err, fault.Certificate, DeliveryNotSent)
 
 		_, err = client(ok, newAuthority(t).pool).Send(t.Context(), []byte("{}"))
 		requireFault(t, err, fault.Certificate, DeliveryNotSent)
 
-		_, err = client(func() (*tls.Certificate, error) { return nil, errors.New("vault is sealed") }, a.pool).Send(t.Context(), []byte("{}"))
+		_, err = client(func(context.Context) (*Identity, error) { return nil, errors.New("the cause is for logs") }, a.pool).Send(t.Context(), []byte("{}"))
 		requireFault(t, err, fault.Certificate, DeliveryNotSent)
 		require.Equal(t, before, calls.Load())
 	}
@@ -362,30 +326,4 @@ func TestPlainServerBehindHTTPS(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) {})
 	_, err := newTestClient(t, Config{BaseURL: strings.Replace(s.URL, "http:", "https:", 1)}).Send(t.Context(), []byte("{}"))
 	requireFault(t, err, fault.Certificate, DeliveryNotSent)
-}
-
-func TestLoadCertificates(t *testing.T) {
-	t.Parallel()
-	a := newAuthority(t)
-	cert, key := a.issue(t, "hospital")
-	pair, err := LoadPEM(cert, key)
-	require.NoError(t, err)
-	p12, err := pkcs12.Modern.Encode(pair.PrivateKey, pair.Leaf, []*x509.Certificate{a.cert}, "open sesame")
-	require.NoError(t, err)
-
-	got, err := LoadPKCS12(p12, "open sesame")
-	require.NoError(t, err)
-	require.Len(t, got.Certificate, 2)
-	require.Equal(t, "hospital", got.Leaf.Subject.CommonName)
-
-	_, err = LoadPKCS12(p12, "wrong secret")
-	require.Equal(t, fault.Config, fault.KindOf(err))
-	require.NotContains(t, err.Error(), "wrong secret")
-	_, err = LoadPEM(cert, cert)
-	require.Equal(t, fault.Config, fault.KindOf(err))
-	_, err = LoadRoots([]byte("nothing"))
-	require.Equal(t, fault.Config, fault.KindOf(err))
-	pool, err := LoadRoots(cert)
-	require.NoError(t, err)
-	require.NotNil(t, pool)
 }

@@ -78,8 +78,8 @@ func trimText(v reflect.Value) {
 		if isDecimal(v.Type()) {
 			return
 		}
-		for i := range v.NumField() {
-			trimText(v.Field(i))
+		for _, f := range v.Fields() {
+			trimText(f)
 		}
 	}
 }
@@ -138,6 +138,10 @@ func (w *walker) value(path string, t reflect.Type) error {
 			w.fail(path, "null: leave the field out instead")
 		}
 	case string:
+		if strings.ContainsFunc(tok, strange) {
+			w.fail(path, "holds control characters")
+			return nil
+		}
 		if t == nil || t.Kind() == reflect.String || (isDecimal(t) && numberFits(tok, t)) {
 			return nil
 		}

@@ -6,7 +6,13 @@ const (
 	DocumentEligibility = "nphiesq/eligibility/v1"
 )
 
-// ClaimDocument is one claim as a billing system hands it to us: what the clerk knows, without FHIR. docs/claim-document.md
+// Values of ClaimDocument.Use and Request.Use.
+const (
+	UseClaim            = "claim"
+	UsePreauthorization = "preauthorization"
+)
+
+// ClaimDocument is one claim, or one request for a prior authorization, as a billing system hands it to us: what the clerk knows, without FHIR. docs/claim-document.md
 // explains it, schema/claim-document.schema.json is its JSON Schema. What can be computed (net, total, accounting period,
 // sequences, identifiers' namespaces) may be left out; what is stated is checked.
 //
@@ -15,6 +21,9 @@ const (
 type ClaimDocument struct {
 	// Document is DocumentClaim.
 	Document string `json:"document"`
+	// Use is claim (default) or preauthorization: the question beforehand, whose answer gives a reference to quote in the
+	// claim. A preauthorization has no episode, invoice and accounting period, and may leave out what the patient is charged.
+	Use string `json:"use,omitempty"`
 	// Type is professional, pharmacy, institutional, oral or vision.
 	Type string `json:"type"`
 	// SubType is op, emr or ip; by default the one its type allows.
@@ -42,8 +51,8 @@ type ClaimDocument struct {
 	Eligibility *EligibilityRef `json:"eligibility,omitempty"`
 	// Authorization quotes the prior authorization the claim relies on.
 	Authorization *Authorization `json:"authorization,omitempty"`
-	// Episode is the episode number; several claims of one episode share it (IC-01453).
-	Episode string `json:"episode"`
+	// Episode is the episode number of a claim; several claims of one episode share it (IC-01453).
+	Episode string `json:"episode,omitempty"`
 	// Invoice is the number of the patient's invoice for all items that do not name their own (IC-01454).
 	Invoice string `json:"invoice,omitempty"`
 	// AccountingPeriod is a first of a month, by default that of the earliest service (IC-01620, BV-01010).
@@ -54,6 +63,13 @@ type ClaimDocument struct {
 	Accident *Accident `json:"accident,omitempty"`
 	// Newborn needs a birth-weight and a Z38 diagnosis (BV-00506, 507, 557).
 	Newborn bool `json:"newborn,omitempty"`
+	// Transfer marks a patient transferred from another provider; preauthorizations only (BV-00508).
+	Transfer bool `json:"transfer,omitempty"`
+	// Payee is who is to be paid: provider (default), or of those in the document patient, subscriber or policy_holder
+	// (BV-00485, 492, 494).
+	Payee string `json:"payee,omitempty"`
+	// Location is the place of service where NPHIES licenses it apart from the provider.
+	Location *Location `json:"location,omitempty"`
 	// Prescription names the prescriber of a pharmacy claim in words.
 	Prescription string `json:"prescription,omitempty"`
 }
@@ -81,6 +97,8 @@ type EligibilityDocument struct {
 	Payer         Payer     `json:"payer"`
 	Patient       Patient   `json:"patient"`
 	Coverage      *Coverage `json:"coverage,omitempty"`
+	// Location is the place of service where NPHIES licenses it apart from the provider.
+	Location *Location `json:"location,omitempty"`
 	// Newborn and Transfer mark those cases.
 	Newborn  bool `json:"newborn,omitempty"`
 	Transfer bool `json:"transfer,omitempty"`
@@ -98,10 +116,18 @@ type Provider struct {
 	Namespace string `json:"namespace"`
 }
 
+// Location is a place with a licence of its own.
+type Location struct {
+	License string `json:"license"`
+	Name    string `json:"name"`
+}
+
 // Payer is the insurer.
 type Payer struct {
 	License string `json:"license"`
-	Name    string `json:"name"`
+	// TPALicense is the licence of the administrator who acts for the insurer, if there is one: the message goes to it.
+	TPALicense string `json:"tpa_license,omitempty"`
+	Name       string `json:"name"`
 	// Namespace is the root of the payer's identifiers ("http://payer.example"): member numbers, its answers.
 	Namespace string `json:"namespace"`
 }
@@ -287,8 +313,8 @@ type Item struct {
 	Tax *Amount `json:"tax,omitempty"`
 	// Net is quantity x unit price x factor + tax; computed when left out (BV-00251).
 	Net *Amount `json:"net,omitempty"`
-	// PatientShare is what the patient was charged, 0 included.
-	PatientShare *Amount `json:"patient_share"`
+	// PatientShare is what the patient was charged, 0 included; a preauthorization may leave it out.
+	PatientShare *Amount `json:"patient_share,omitempty"`
 	PayerShare   *Amount `json:"payer_share,omitempty"`
 	// Package is true for a package price; then the details are what it holds (BV-00036).
 	Package   bool `json:"package,omitempty"`
@@ -332,11 +358,31 @@ type Detail struct {
 	Tax          *Amount `json:"tax,omitempty"`
 	Net          *Amount `json:"net,omitempty"`
 	PatientShare *Amount `json:"patient_share,omitempty"`
+	// SubDetails are the parts of the part; they sum up as details do.
+	SubDetails []SubDetail `json:"sub_details,omitempty"`
 }
 
-// EligibilityRef quotes an eligibility answer (Response) or an offline check (OfflineReference and OfflineDate), not both
-// (BV-00379, BV-00381).
+// SubDetail is a part of a detail, with the same arithmetic.
+type SubDetail struct {
+	System       string  `json:"system"`
+	Code         string  `json:"code"`
+	Display      string  `json:"display,omitempty"`
+	Local        *Code   `json:"local,omitempty"`
+	Quantity     Number  `json:"quantity"`
+	UnitPrice    *Amount `json:"unit_price"`
+	Factor       *Number `json:"factor,omitempty"`
+	Tax          *Amount `json:"tax,omitempty"`
+	Net          *Amount `json:"net,omitempty"`
+	PatientShare *Amount `json:"patient_share,omitempty"`
+}
+
+// EligibilityRef quotes our own eligibility check (Request), an eligibility answer (Response) or an offline check
+// (OfflineReference and OfflineDate), one of them (BV-00379, BV-00381).
 type EligibilityRef struct {
+	// Request is the request_number of an eligibility check of ours; the identifier of its answer is looked up.
+	Request string `json:"request,omitempty"`
+	// RequestSystem is its namespace; by default the provider's namespace + "/coverageeligibilityrequest".
+	RequestSystem string `json:"request_system,omitempty"`
 	// Response is the identifier value of the eligibility answer.
 	Response string `json:"response,omitempty"`
 	// ResponseSystem is its namespace; by default the payer's namespace + "/coverageeligibilityresponse".

@@ -166,7 +166,3 @@ func ext(name, valueName string, value any) object {
 	}
 	return object{{"url", extension(name)}, {valueName, value}}
 }
-
-func meta(profileName string) object {
-	return object{{"profile", list{profileBase + profileName + version}}}
-}

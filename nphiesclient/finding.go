@@ -23,11 +23,16 @@ type Finding struct {
 	Rule string `json:"rule"`
 	// Path is the place: in a document "items[0].net", in a message a FHIRPath ("Bundle.entry[1].resource.total").
 	Path string `json:"path"`
+	// Expression is the FHIRPath of the place in the message, as NPHIES names it in its errors; "" where a document has no
+	// such place.
+	Expression string `json:"expression,omitempty"`
 	// Line is the line of the document, 0 if unknown.
 	Line int `json:"line,omitempty"`
 	// Text says what is wrong and what is asked for.
 	Text string `json:"text"`
-	// Severity is error unless said otherwise.
+	// Fix is a sentence that tells a billing clerk what to do, "" for breaches of our own format, whose Text says it.
+	Fix string `json:"fix,omitempty"`
+	// Severity is error unless the rule or a setting says otherwise.
 	Severity Severity `json:"severity"`
 }
 
@@ -80,12 +85,11 @@ func (f *findings) add(rule, path, format string, args ...any) {
 	*f = append(*f, Finding{Rule: rule, Path: path, Text: fmt.Sprintf(format, args...), Severity: SeverityError})
 }
 
-func (f *findings) warn(rule, path, format string, args ...any) {
-	*f = append(*f, Finding{Rule: rule, Path: path, Text: fmt.Sprintf(format, args...), Severity: SeverityWarning})
-}
-
 // err returns an InvalidError if any finding stops the message.
-func (f findings) err() error {
+func (f findings) err() error { return invalid(RuleSettings{}.apply(f)) }
+
+// invalid returns an InvalidError with these findings if any of them stops the message.
+func invalid(f []Finding) error {
 	for _, x := range f {
 		if x.Severity == SeverityError {
 			return &InvalidError{Findings: f}

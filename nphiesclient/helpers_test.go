@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/nphiesclient"
 )
 
 // message reads a sample message.
@@ -14,4 +16,13 @@ func message(tb testing.TB, name string) []byte {
 	b, err := os.ReadFile(filepath.Join("testdata", "messages", name))
 	require.NoError(tb, err)
 	return b
+}
+
+// check is Check at the time the tests' messages are built, or of a sample message at its own time.
+func check(r *nphiesclient.Request) []nphiesclient.Finding {
+	now := fixedNow
+	if r.Created.Before(now) {
+		now = r.Created
+	}
+	return nphiesclient.CheckWith(r, nphiesclient.CheckOptions{Now: now})
 }

@@ -134,7 +134,9 @@ func independentCheck(body []byte) []string {
 	event := text(c.entries[0], "eventCoding", "code")
 	switch event {
 	case "claim-request":
-		c.claim(focal)
+		c.claim(focal, false)
+	case "priorauth-request":
+		c.claim(focal, true)
 	case "eligibility-request":
 		c.eligibility(focal)
 	case "poll-request", "status-check", "cancel-request":
@@ -316,23 +318,33 @@ func sequences(c *checker, r any, list string) map[string]bool {
 	return m
 }
 
-func (c *checker) claim(r any) {
+func (c *checker) claim(r any, before bool) {
 	kind, sub := code(r, "type"), code(r, "subType")
 	profiles := map[string]string{
 		"institutional": "institutional-claim", "professional": "professional-claim", "oral": "oral-claim",
 		"pharmacy": "pharmacy-claim", "vision": "vision-claim",
 	}
-	c.must(text(r, "resourceType") == "Claim" && text(r, "meta", "profile", 0) == sd+profiles[kind]+"|1.0.0", "profile of %s", kind)
+	profile, use := profiles[kind], "claim"
+	if before {
+		profile, use = strings.Replace(profile, "-claim", "-priorauth", 1), "preauthorization"
+	}
+	c.must(text(r, "resourceType") == "Claim" && text(r, "meta", "profile", 0) == sd+profile+"|1.0.0", "profile of %s", kind)
 	subs := map[string]string{"institutional": "ip", "professional": "op emr", "oral": "op", "pharmacy": "op", "vision": "op"}
 	c.must(strings.Contains(subs[kind], sub) && sub != "", "subtype %s of %s", sub, kind)
 	c.must(len(arr(r, "identifier")) == 1 && text(r, "identifier", 0, "system") != "" && text(r, "identifier", 0, "value") != "", "identifier")
-	c.must(text(r, "status") == "active" && text(r, "use") == "claim" && text(r, "created") != "", "status, use, created")
-	c.must(code(r, "priority") != "" && code(r, "payee", "type") == "provider", "priority, payee")
+	c.must(text(r, "status") == "active" && text(r, "use") == use && text(r, "created") != "", "status, use, created")
+	c.must(code(r, "priority") != "" && code(r, "payee", "type") != "", "priority, payee")
+	c.must((code(r, "payee", "type") == "other") == (at(r, "payee", "party") != nil), "payee other has a party")
 	for _, k := range []string{"patient", "provider", "insurer"} {
 		c.must(text(r, k, "reference") != "", "%s", k)
 	}
-	c.must(text(extOf(r, "episode"), "valueIdentifier", "value") != "", "episode")
-	c.must(regexp.MustCompile(`^\d{4}-\d\d-01$`).MatchString(text(extOf(r, "accountingPeriod"), "valueDate")), "accounting period")
+	if before {
+		c.must(extOf(r, "episode") == nil && extOf(r, "accountingPeriod") == nil, "a preauthorization with episode or accounting period")
+	} else {
+		c.must(text(extOf(r, "episode"), "valueIdentifier", "value") != "", "episode")
+		c.must(regexp.MustCompile(`^\d{4}-\d\d-01$`).MatchString(text(extOf(r, "accountingPeriod"), "valueDate")), "accounting period")
+		c.must(extOf(r, "transfer") == nil, "a claim with transfer")
+	}
 	online, offline := extOf(r, "eligibility-response") != nil, extOf(r, "eligibility-offline-reference") != nil
 	c.must(online != offline, "exactly one eligibility reference")
 	if len(arr(r, "insurance", 0, "preAuthRef")) > 0 {
@@ -360,11 +372,11 @@ func (c *checker) claim(r any) {
 		codes[x] = true
 	}
 	c.must(principal == 1, "%d principal diagnoses", principal)
-	c.information(r, kind)
-	c.items(r, kind, encounter)
+	c.information(r, kind, before)
+	c.items(r, kind, encounter, before)
 }
 
-func (c *checker) information(r any, kind string) {
+func (c *checker) information(r any, kind string, before bool) {
 	need := strings.Fields("treatment-plan patient-history physical-examination history-of-present-illness investigation-result")
 	if kind != "pharmacy" && kind != "vision" {
 		need = append(need, "chief-complaint")
@@ -372,6 +384,9 @@ func (c *checker) information(r any, kind string) {
 	if kind == "professional" || kind == "institutional" {
 		need = append(need, strings.Fields("vital-sign-systolic vital-sign-diastolic pulse respiratory-rate temperature "+
 			"vital-sign-height vital-sign-weight oxygen-saturation")...)
+	}
+	if kind == "institutional" && before {
+		need = append(need, "estimated-Length-of-Stay")
 	}
 	have := map[string]bool{}
 	for _, s := range arr(r, "supportingInfo") {
@@ -394,7 +409,7 @@ func (c *checker) information(r any, kind string) {
 	}
 }
 
-func (c *checker) items(r any, kind string, encounter any) {
+func (c *checker) items(r any, kind string, encounter any, before bool) {
 	pointers := map[string]map[string]bool{
 		"careTeamSequence": sequences(c, r, "careTeam"), "diagnosisSequence": sequences(c, r, "diagnosis"),
 		"informationSequence": sequences(c, r, "supportingInfo"),
@@ -411,15 +426,15 @@ func (c *checker) items(r any, kind string, encounter any) {
 			}
 			c.must(len(seen) > 0 || len(known) == 0, "item %d: no %s", i, name)
 		}
-		c.must(text(extOf(it, "patientInvoice"), "valueIdentifier", "value") != "", "item %d: invoice", i)
-		c.must(rat(extOf(it, "patient-share"), "valueMoney", "value") != nil, "item %d: patient share", i)
+		c.must((text(extOf(it, "patientInvoice"), "valueIdentifier", "value") != "") == !before, "item %d: invoice", i)
+		c.must(before || rat(extOf(it, "patient-share"), "valueMoney", "value") != nil, "item %d: patient share", i)
 		_, isBool := at(extOf(it, "maternity"), "valueBoolean").(bool)
 		c.must(isBool == (kind != "oral" && kind != "vision"), "item %d: maternity", i)
 		c.must(text(it, "productOrService", "coding", 0, "system") != "", "item %d: product", i)
 		day := text(it, "servicedDate")
 		c.must((day == "") != (at(it, "servicedPeriod") == nil), "item %d: serviced", i)
 		if day != "" {
-			c.must(day <= text(r, "created")[:10], "item %d: served after created", i)
+			c.must(before || day <= text(r, "created")[:10], "item %d: served after created", i)
 			if start := text(encounter, "period", "start"); start != "" {
 				c.must(day >= start[:10], "item %d: before the encounter", i)
 				if end := text(encounter, "period", "end"); end != "" {
@@ -465,7 +480,7 @@ func (c *checker) arithmetic(name string, it any) *big.Rat {
 		want.Add(want, tax)
 	}
 	pack := at(extOf(it, "package"), "valueBoolean") == true
-	details := arr(it, "detail")
+	details := append(arr(it, "detail"), arr(it, "subDetail")...)
 	sumNet, sumUnit := new(big.Rat), new(big.Rat)
 	for j, d := range details {
 		if n := c.arithmetic(fmt.Sprintf("%s detail %d", name, j), d); n != nil {

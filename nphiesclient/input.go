@@ -57,8 +57,8 @@ func oneFinding(path, text string) error {
 	return &InvalidError{Findings: []Finding{{Rule: ruleDocument, Path: path, Line: 0, Text: text, Severity: SeverityError}}}
 }
 
-// Request builds the message of a document, or reads a ready one. o.License is what a ready message's sender must equal,
-// too.
+// Request builds the message of a document, or reads a ready one and checks it as CheckWith does. o.License is what a ready
+// message's sender must equal, too.
 func (in *Input) Request(o BuildOptions) (*Request, error) {
 	switch {
 	case in.Claim != nil:
@@ -74,6 +74,10 @@ func (in *Input) Request(o BuildOptions) (*Request, error) {
 		var f findings
 		f.add("GE-00020", "Bundle.entry[0].resource.sender", "differs from the licence this system sends for")
 		return nil, f.err()
+	}
+	r.Warnings = CheckWith(r, CheckOptions{Rules: o.Rules, Now: o.Now})
+	if err := invalid(r.Warnings); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

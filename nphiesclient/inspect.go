@@ -9,7 +9,7 @@ import (
 )
 
 // Inspection explains one message, request or answer, in the words an operator uses. Absent facts are left out of the JSON;
-// amounts have two decimals. Disposition is the sender's free text, everything else is codes, licences and numbers: no
+// amounts have two decimals, more where the sender wrote more. Disposition is the sender's free text, everything else is codes, licences and numbers: no
 // patient data.
 type Inspection struct {
 	// Event is absent for a bare OperationOutcome.
@@ -32,6 +32,13 @@ type Inspection struct {
 	SiteEligibility string `json:"site_eligibility,omitempty"`
 	Disposition     string `json:"disposition,omitempty"`
 	Reissue         string `json:"reissue,omitempty"`
+	// Use is claim or preauthorization, PreAuthRef the reference an authorization gives.
+	Use        string `json:"use,omitempty"`
+	PreAuthRef string `json:"pre_auth_ref,omitempty"`
+	// Wanted are the reasons a payer asks for more: missing-info, missing-attach, info-correct.
+	Wanted []string `json:"wanted,omitempty"`
+	// Balanced says of a payment whether its sums are exact.
+	Balanced *bool `json:"balanced,omitempty"`
 	// TaskResult is the state a status-response names, TaskReason why a cancel was refused.
 	TaskResult string `json:"task_result,omitempty"`
 	TaskReason string `json:"task_reason,omitempty"`
@@ -78,6 +85,7 @@ func inspectAnswer(a *Answer) *Inspection {
 		c := a.Claim
 		in.about(c.Request)
 		in.Outcome, in.Adjudication, in.Disposition, in.Reissue = c.Outcome, c.Adjudication, c.Disposition, c.Reissue
+		in.Use, in.PreAuthRef = c.Use, c.PreAuthRef
 		for k, v := range c.Totals {
 			in.total(k, v)
 		}
@@ -92,11 +100,16 @@ func inspectAnswer(a *Answer) *Inspection {
 	case a.Task != nil:
 		in.Outcome, in.TaskResult, in.TaskReason = a.Task.Status, a.Task.Result, a.Task.StatusReason
 		in.about(a.Task.Focus)
-	case a.Communication != nil && len(a.Communication.About) > 0:
-		in.about(a.Communication.About[0])
+	case a.Communication != nil:
+		in.Wanted = a.Communication.Reasons
+		if about := a.Communication.About; len(about) > 0 {
+			in.about(about[0])
+		}
 	case a.Payment != nil:
+		balanced := a.Payment.Balanced()
 		in.about(a.Payment.Identifier)
 		in.total("paid", a.Payment.Amount)
+		in.Balanced = &balanced
 	}
 	return in
 }
@@ -125,7 +138,7 @@ func (in *Inspection) total(category string, a Amount) {
 	if in.Totals == nil {
 		in.Totals = map[string]string{}
 	}
-	in.Totals[category] = a.String()
+	in.Totals[category] = a.exact()
 }
 
 // request adds what a message without a response part says of itself.
@@ -134,6 +147,7 @@ func (in *Inspection) request(m *message) {
 	switch kindOf(focal) {
 	case "Claim":
 		in.about(firstIdentifier(focal))
+		in.Use = focal.str("use")
 		if v, ok := focal.get("total").amount(); ok {
 			in.total("claimed", v)
 		}
@@ -180,11 +194,17 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 	if in.Request != nil {
 		line("about", in.Request.String())
 	}
+	line("use", in.Use)
 	line("outcome", in.Outcome)
 	line("adjudication", in.Adjudication)
 	line("site eligibility", in.SiteEligibility)
 	line("disposition", in.Disposition)
 	line("reissue", in.Reissue)
+	line("authorization", in.PreAuthRef)
+	line("wanted", strings.Join(in.Wanted, ", "))
+	if in.Balanced != nil && !*in.Balanced {
+		line("balance", "the amounts do not add up")
+	}
 	line("task result", in.TaskResult)
 	line("task reason", in.TaskReason)
 	for _, k := range totalOrder(in.Totals) {

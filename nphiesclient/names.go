@@ -12,10 +12,10 @@ const (
 	profileBase = "http://nphies.sa/fhir/ksa/nphies-fs/StructureDefinition/"
 	codeBase    = "http://nphies.sa/terminology/CodeSystem/"
 	hl7Base     = "http://terminology.hl7.org/CodeSystem/"
-	version     = "|1.0.0"
 
 	systemProviderLicense     = "http://nphies.sa/license/provider-license"
 	systemPayerLicense        = "http://nphies.sa/license/payer-license"
+	systemLocationLicense     = "http://nphies.sa/license/location-license"
 	systemPractitionerLicense = "http://nphies.sa/license/practitioner-license"
 	systemNPHIES              = "http://nphies.sa/license/nphies"
 	systemUCUM                = "http://unitsofmeasure.org"
@@ -33,19 +33,27 @@ const (
 //
 // Source: Implementation Guide, message events.
 const (
-	EventClaimRequest         = "claim-request"
-	EventClaimResponse        = "claim-response"
-	EventPriorAuthResponse    = "priorauth-response"
-	EventEligibilityRequest   = "eligibility-request"
-	EventEligibilityResponse  = "eligibility-response"
-	EventPollRequest          = "poll-request"
-	EventPollResponse         = "poll-response"
-	EventStatusCheck          = "status-check"
-	EventStatusResponse       = "status-response"
-	EventCancelRequest        = "cancel-request"
-	EventCancelResponse       = "cancel-response"
-	EventCommunicationRequest = "communication-request"
-	EventPaymentReconcile     = "payment-reconciliation"
+	EventClaimRequest      = "claim-request"
+	EventClaimResponse     = "claim-response"
+	EventPriorAuthRequest  = "priorauth-request"
+	EventPriorAuthResponse = "priorauth-response"
+	// EventAdvancedAuthorization is an authorization the payer gives without being asked.
+	EventAdvancedAuthorization = "advanced-authorization"
+	EventBatchRequest          = "batch-request"
+	EventBatchResponse         = "batch-response"
+	EventEligibilityRequest    = "eligibility-request"
+	EventEligibilityResponse   = "eligibility-response"
+	EventPollRequest           = "poll-request"
+	EventPollResponse          = "poll-response"
+	EventStatusCheck           = "status-check"
+	EventStatusResponse        = "status-response"
+	EventCancelRequest         = "cancel-request"
+	EventCancelResponse        = "cancel-response"
+	EventCommunicationRequest  = "communication-request"
+	EventCommunication         = "communication"
+	EventAcknowledgement       = "acknowledgement"
+	EventPaymentReconcile      = "payment-reconciliation"
+	EventPaymentNotice         = "payment-notice"
 )
 
 // Riyadh is the zone of every date and time in NPHIES: +03:00, no daylight saving. It is fixed, so that no time zone
@@ -71,7 +79,6 @@ func codeSystem(name string) string {
 // claimKind is what section 6.2 of the guide fixes per claim type. New types are one more row.
 type claimKind struct {
 	subTypes  []string // the first is the default
-	profile   string
 	careTeam  bool     // careTeam 1..*
 	encounter bool     // encounter required
 	classes   []string // Encounter.class allowed, in the order of the guide; nil allows any
@@ -83,19 +90,19 @@ type claimKind struct {
 
 var claimKinds = map[string]claimKind{
 	"professional": {
-		subTypes: []string{"op", "emr"}, profile: "professional-claim", careTeam: true, encounter: true,
+		subTypes: []string{"op", "emr"}, careTeam: true, encounter: true,
 		classes: []string{"AMB", "EMER", "HH", "VR"}, maternity: true, event: true, vitals: true, complaint: "BV-00779",
 	},
-	"pharmacy": {subTypes: []string{"op"}, profile: "pharmacy-claim", maternity: true},
+	"pharmacy": {subTypes: []string{"op"}, maternity: true},
 	"institutional": {
-		subTypes: []string{"ip"}, profile: "institutional-claim", careTeam: true, encounter: true,
+		subTypes: []string{"ip"}, careTeam: true, encounter: true,
 		classes: []string{"IMP", "SS"}, maternity: true, vitals: true, complaint: "BV-00770",
 	},
 	"oral": {
-		subTypes: []string{"op"}, profile: "oral-claim", careTeam: true, encounter: true,
+		subTypes: []string{"op"}, careTeam: true, encounter: true,
 		classes: []string{"AMB"}, event: true, complaint: "BV-00751",
 	},
-	"vision": {subTypes: []string{"op"}, profile: "vision-claim", careTeam: true},
+	"vision": {subTypes: []string{"op"}, careTeam: true},
 }
 
 // subTypeRules names the rule that fixes the subtype of a claim type.

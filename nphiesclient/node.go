@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -62,7 +63,7 @@ func (n node) first(name string) *node {
 func (n node) text() string {
 	switch v := n.v.(type) {
 	case string:
-		return strings.TrimSpace(v)
+		return clean(v)
 	case json.Number:
 		return v.String()
 	case bool:
@@ -71,6 +72,22 @@ func (n node) text() string {
 		return ""
 	}
 }
+
+// clean takes control characters out of a text, save line breaks and tabs, and blanks from around it: PostgreSQL keeps no
+// NUL, and terminals obey the others. The raw bytes of a message stay as they are.
+func clean(s string) string {
+	if strings.ContainsFunc(s, strange) {
+		s = strings.Map(func(r rune) rune {
+			if strange(r) {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	return strings.TrimSpace(s)
+}
+
+func strange(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
 func (n node) str(name string) string { return n.get(name).text() }
 

@@ -276,6 +276,8 @@ func parseEligibility(r *node) *EligibilityAnswer {
 	return a
 }
 
+func periodOf(n *node) Period { return Period{Start: n.str("start"), End: n.str("end")} }
+
 func requestIdentifier(r *node) Identifier {
 	return identifierOf(r.get("request").get("identifier"))
 }
@@ -298,12 +300,16 @@ func parseTask(r *node) *TaskAnswer {
 }
 
 func parseCommunication(r *node) *CommunicationAnswer {
-	a := &CommunicationAnswer{Identifier: firstIdentifier(r)}
-	for _, x := range r.list("about") {
-		if id := identifierOf(x.get("identifier")); !id.IsZero() {
-			a.About = append(a.About, id)
+	identifiers := func(name string) []Identifier {
+		var out []Identifier
+		for _, x := range r.list(name) {
+			if id := identifierOf(x.get("identifier")); !id.IsZero() {
+				out = append(out, id)
+			}
 		}
+		return out
 	}
+	a := &CommunicationAnswer{Identifier: firstIdentifier(r), About: identifiers("about"), BasedOn: identifiers("basedOn")}
 	for _, x := range r.list("reasonCode") {
 		if c := codeOf(x); c != "" {
 			a.Reasons = append(a.Reasons, c)
@@ -313,6 +319,9 @@ func parseCommunication(r *node) *CommunicationAnswer {
 		if s := x.str("contentString"); s != "" {
 			a.Texts = append(a.Texts, s)
 		}
+		if s := x.get("contentAttachment").str("title"); s != "" {
+			a.Attachments = append(a.Attachments, s)
+		}
 	}
 	return a
 }
@@ -320,18 +329,21 @@ func parseCommunication(r *node) *CommunicationAnswer {
 func parsePayment(r *node) *PaymentAnswer {
 	a := &PaymentAnswer{
 		Identifier: firstIdentifier(r), Payment: identifierOf(r.get("paymentIdentifier")), Date: r.str("paymentDate"),
+		Method: codeOf(r.get("paymentIdentifier").get("type")), Period: periodOf(r.get("period")), Disposition: r.str("disposition"),
 	}
 	a.Amount, _ = r.get("paymentAmount").amount()
-	component := func(n *node, name string) Amount {
-		e, _ := n.extension(name)
-		v, _ := e.get("valueMoney").amount()
-		return v
-	}
 	for _, d := range r.list("detail") {
 		x := PaymentDetail{
 			Type: codeOf(d.get("type")), Request: requestIdentifier(d), Response: identifierOf(d.get("response").get("identifier")),
-			Payment: component(d, "component-payment"), EarlyFee: component(d, "component-early-fee"),
-			NPHIESFee: component(d, "component-nphies-fee"),
+			Date: d.str("date"),
+		}
+		for name, to := range map[string]*Amount{
+			"component-payment": &x.Payment, "component-early-fee": &x.EarlyFee, "component-nphies-fee": &x.NPHIESFee,
+		} {
+			e, _ := d.extension(name)
+			if v, ok := e.get("valueMoney").amount(); ok {
+				*to, x.Itemized = v, true
+			}
 		}
 		x.Amount, _ = d.get("amount").amount()
 		a.Details = append(a.Details, x)
@@ -388,7 +400,7 @@ func (c *nestedCollector) add(n Nested) {
 			ID string `json:"id"`
 		}
 		_ = json.Unmarshal(n.Raw, &b) // an id of another type is no id
-		n.ID = b.ID
+		n.ID = clean(b.ID)
 		if c.depth >= maxNesting {
 			n.Err = &fault.Error{Op: "read message", Kind: fault.Network, Safe: "messages nested too deeply"}
 		} else {

@@ -57,6 +57,7 @@ func price(it Item) priced {
 	return p
 }
 
+// priceDetail computes a detail: of its parts, if it has any, as an item is of its details.
 func priceDetail(d Detail) priced {
 	p := priced{quantity: d.Quantity, factor: d.Factor}
 	if d.UnitPrice != nil {
@@ -65,8 +66,29 @@ func priceDetail(d Detail) priced {
 	if d.Tax != nil {
 		p.tax = *d.Tax
 	}
+	var sumNet, sumUnit, sumTax Amount
+	for _, s := range d.SubDetails {
+		x := priceDetail(s.detail())
+		sumNet, sumUnit, sumTax = sumNet.Add(x.net), sumUnit.Add(x.unitPrice), sumTax.Add(x.tax)
+		p.details = append(p.details, x)
+	}
+	if len(d.SubDetails) > 0 {
+		p.net, p.unitPrice = sumNet, sumUnit
+		if d.Tax == nil {
+			p.tax = sumTax
+		}
+		return p
+	}
 	p.net = lineNet(p.quantity, p.unitPrice, p.factor, p.tax)
 	return p
+}
+
+// detail is the same part one level up, for the arithmetic they share.
+func (s SubDetail) detail() Detail {
+	return Detail{
+		System: s.System, Code: s.Code, Display: s.Display, Local: s.Local, Quantity: s.Quantity, UnitPrice: s.UnitPrice,
+		Factor: s.Factor, Tax: s.Tax, Net: s.Net, PatientShare: s.PatientShare,
+	}
 }
 
 // claimTotal is the sum of the items' net (BV-00059).
@@ -117,11 +139,13 @@ func (c *check) items(d *ClaimDocument, kind claimKind, created time.Time) {
 		at := fmt.Sprintf("items[%d]", i)
 		c.service(it.System, it.Code, it.Display, it.Local, at)
 		c.serviced(d, it, created, at)
-		c.itemMoney(it, at)
+		c.itemMoney(d, it, at)
 		c.pointers(it.CareTeam, len(d.CareTeam), "BV-00442", at+".care_team")
 		c.pointers(it.Diagnoses, len(d.Diagnoses), "BV-00443", at+".diagnoses")
 		c.pointers(it.Information, len(d.Supporting), "BV-00444", at+".information")
-		if it.Invoice == "" {
+		if d.preauthorization() {
+			c.notBefore(it.Invoice, at+".invoice")
+		} else if it.Invoice == "" {
 			c.identifier(d.Invoice, "IC-01454", at+".invoice")
 		} else {
 			c.identifier(it.Invoice, "IC-01454", at+".invoice")
@@ -177,7 +201,7 @@ func (c *check) serviced(d *ClaimDocument, it Item, created time.Time, at string
 	if from.IsZero() || to.IsZero() {
 		return
 	}
-	if day(to) > day(created) && !created.IsZero() {
+	if day(to) > day(created) && !created.IsZero() && !d.preauthorization() {
 		c.add("BV-00061", at, "was served after the claim was created")
 	}
 	if e := d.Encounter; e != nil {
@@ -188,7 +212,7 @@ func (c *check) serviced(d *ClaimDocument, it Item, created time.Time, at string
 	}
 }
 
-func (c *check) itemMoney(it Item, at string) {
+func (c *check) itemMoney(d *ClaimDocument, it Item, at string) {
 	before := len(c.findings)
 	c.quantityOK(it.Quantity, at+".quantity")
 	c.factorOK(it.Factor, at+".factor")
@@ -197,7 +221,7 @@ func (c *check) itemMoney(it Item, at string) {
 	c.amountOK(it.Net, at+".net")
 	c.amountOK(it.PatientShare, at+".patient_share")
 	c.amountOK(it.PayerShare, at+".payer_share")
-	if it.PatientShare == nil {
+	if it.PatientShare == nil && !d.preauthorization() {
 		c.add(ruleCardinality, at+".patient_share", "is missing: what the patient was charged, 0 if nothing")
 	}
 	if it.UnitPrice == nil && (len(it.Details) == 0 || it.Package) {
@@ -207,18 +231,7 @@ func (c *check) itemMoney(it Item, at string) {
 		c.add("BV-00036", at+".details", "is missing: a package says what it holds")
 	}
 	for j, x := range it.Details {
-		dat := fmt.Sprintf("%s.details[%d]", at, j)
-		c.service(x.System, x.Code, x.Display, x.Local, dat)
-		c.quantityOK(x.Quantity, dat+".quantity")
-		c.factorOK(x.Factor, dat+".factor")
-		if x.UnitPrice == nil {
-			c.add(ruleCardinality, dat+".unit_price", "is missing")
-		}
-		c.amountOK(x.UnitPrice, dat+".unit_price")
-		c.amountOK(x.Tax, dat+".tax")
-		c.amountOK(x.Net, dat+".net")
-		c.amountOK(x.PatientShare, dat+".patient_share")
-		c.stated(x.Net, priceDetail(x).net, "BV-00251", dat+".net", "quantity x unit price x factor + tax")
+		c.detail(x, fmt.Sprintf("%s.details[%d]", at, j))
 	}
 	if len(c.findings) > before {
 		return // sums of what is wrong would only be noise
@@ -235,6 +248,38 @@ func (c *check) itemMoney(it Item, at string) {
 	}
 	if !it.Package {
 		c.stated(it.Net, p.net, "BV-00251", at+".net", "quantity x unit price x factor + tax")
+	}
+}
+
+// detail checks a detail and its parts.
+func (c *check) detail(x Detail, at string) {
+	before := len(c.findings)
+	c.service(x.System, x.Code, x.Display, x.Local, at)
+	c.quantityOK(x.Quantity, at+".quantity")
+	c.factorOK(x.Factor, at+".factor")
+	if x.UnitPrice == nil {
+		c.add(ruleCardinality, at+".unit_price", "is missing")
+	}
+	c.amountOK(x.UnitPrice, at+".unit_price")
+	c.amountOK(x.Tax, at+".tax")
+	c.amountOK(x.Net, at+".net")
+	c.amountOK(x.PatientShare, at+".patient_share")
+	for k, y := range x.SubDetails {
+		c.detail(y.detail(), fmt.Sprintf("%s.sub_details[%d]", at, k))
+	}
+	if len(c.findings) > before {
+		return // as in itemMoney
+	}
+	p := priceDetail(x)
+	computed := lineNet(p.quantity, p.unitPrice, p.factor, p.tax)
+	if len(x.SubDetails) == 0 {
+		c.stated(x.Net, computed, "BV-00251", at+".net", "quantity x unit price x factor + tax")
+		return
+	}
+	c.stated(x.Net, p.net, "BV-00224", at+".net", "the sum of the sub-details' net")
+	c.stated(x.UnitPrice, p.unitPrice, "BV-00372", at+".unit_price", "the sum of the sub-details' unit prices")
+	if !computed.Equal(p.net) {
+		c.add("BV-00251", at, "quantity x unit price x factor + tax gives %s, the sub-details %s", computed, p.net)
 	}
 }
 

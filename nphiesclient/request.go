@@ -23,6 +23,11 @@ type Request struct {
 	// Identifier is the business identifier of the focal resource (Claim, CoverageEligibilityRequest, Task). For claims it
 	// is the key by which answers are matched.
 	Identifier Identifier
+	// Use is claim or preauthorization, "" for messages that carry no Claim.
+	Use string
+	// Patient is the patient's first identifier in claims and eligibility requests, else zero. It is personal data: it
+	// belongs into the record, never into logs, queues or cards.
+	Patient Identifier
 	// ClaimType and ClaimSubType are codes of Claim.type and Claim.subType, "" for other messages.
 	ClaimType, ClaimSubType string
 	// Items and Total are those of a claim, zero for other messages.
@@ -30,8 +35,15 @@ type Request struct {
 	Total Amount
 	// Created is when the focal resource says it was made.
 	Created time.Time
+	// Warnings are what a person should look at and NPHIES may refuse; never errors.
+	Warnings []Finding
 	// Body is the message, at most MaxMessageBytes.
 	Body []byte
+}
+
+// useOf is the Claim.use each event carries (BV-00165).
+var useOf = map[string]string{
+	EventClaimRequest: UseClaim, EventPriorAuthRequest: UsePreauthorization, "prescriber-request": "predetermination",
 }
 
 // ReadRequest takes a ready message Bundle as it is: Body holds the very bytes of raw. It checks only what must be known to
@@ -89,12 +101,8 @@ func ReadRequest(raw []byte) (*Request, error) {
 		f.add("RE-00100", "Bundle.entry[0].resource.focus", "does not name a resource of this Bundle")
 		return nil, f.err()
 	}
-	wantType := map[string]string{
-		EventClaimRequest: "Claim", EventEligibilityRequest: "CoverageEligibilityRequest", EventPollRequest: "Task",
-		EventStatusCheck: "Task", EventCancelRequest: "Task",
-	}[r.Event]
-	if got := focal.str("resourceType"); wantType != "" && got != wantType {
-		f.add("BV-00167", "Bundle.entry[0].resource.focus", "%s must point at a %s", r.Event, wantType)
+	if want, got := focalOf[r.Event], focal.str("resourceType"); want != "" && got != want {
+		f.add("BV-00167", "Bundle.entry[0].resource.focus", "%s must point at a %s", r.Event, want)
 	}
 	r.Identifier = firstIdentifier(focal)
 	if r.Identifier.Value == "" {
@@ -104,9 +112,13 @@ func ReadRequest(raw []byte) (*Request, error) {
 		r.ClaimType, r.ClaimSubType = codeOf(focal.get("type")), codeOf(focal.get("subType"))
 		r.Items = len(focal.list("item"))
 		r.Total, _ = focal.get("total").amount()
-		if use := focal.str("use"); r.Event == EventClaimRequest && use != "claim" {
-			f.add("BV-00165", msg.path(focal)+".use", "claim-request carries claims, use must be claim")
+		r.Use = focal.str("use")
+		if want := useOf[r.Event]; want != "" && r.Use != want {
+			f.add("BV-00165", msg.path(focal)+".use", "must be %s in a %s", want, r.Event)
 		}
+	}
+	if e := msg.find(focal.get("patient").str("reference")); e != nil {
+		r.Patient = firstIdentifier(e.resource)
 	}
 	r.Created = parseTime(focal.str("created"))
 	if r.Created.IsZero() {

@@ -33,14 +33,18 @@ func (c *check) oneOf(value, rule, path string, allowed ...string) {
 	}
 }
 
-// length reports text longer than the guide allows. Where it gives two lengths, half is text with other than Latin letters.
-func (c *check) length(value, path string, limit, half int) {
-	n := utf8.RuneCountInString(value)
+// tooLong returns how many characters a text has and how many the guide allows. Where it gives two lengths, half is for text
+// with other than Latin letters.
+func tooLong(value string, limit, half int) (n, most int) {
 	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxLatin1 }) {
 		limit = half
 	}
-	if n > limit {
-		c.add(ruleDocument, path, "has %d characters, NPHIES takes %d", n, limit)
+	return utf8.RuneCountInString(value), limit
+}
+
+func (c *check) length(value, path string, limit, half int) {
+	if n, most := tooLong(value, limit, half); n > most {
+		c.add(ruleLength, path, "has %d characters, NPHIES takes %d", n, most)
 	}
 }
 
@@ -148,6 +152,8 @@ func (c *check) provider(p Provider) {
 
 func (c *check) payer(p Payer) {
 	c.need(p.License, "GE-00015", "payer.license")
+	c.length(p.License, "payer.license", 64, 0)
+	c.length(p.TPALicense, "payer.tpa_license", 64, 0)
 	c.text(p.Name, ruleCardinality, "payer.name", 250, 125)
 	c.namespace(p.Namespace, "payer.namespace")
 }
@@ -236,6 +242,7 @@ func (c *check) created(value, rule string) time.Time {
 
 func (c *check) claim(d *ClaimDocument) claimKind {
 	c.oneOf(d.Document, ruleDocument, "document", DocumentClaim)
+	c.oneOf(d.Use, "BV-00165", "use", UseClaim, UsePreauthorization)
 	kind, ok := claimKinds[d.Type]
 	if c.need(d.Type, ruleCardinality, "type") && !ok {
 		c.add(ruleDocument, "type", "must be one of professional, pharmacy, institutional, oral, vision")
@@ -256,6 +263,8 @@ func (c *check) claim(d *ClaimDocument) claimKind {
 		c.add(ruleCardinality, "coverage", "is missing")
 	}
 	c.coverage(d.Coverage)
+	c.location(d.Location)
+	c.payee(d)
 	c.careTeam(d, kind)
 	c.encounter(d, kind)
 	c.diagnoses(d)
@@ -263,6 +272,30 @@ func (c *check) claim(d *ClaimDocument) claimKind {
 	c.items(d, kind, created)
 	c.references(d)
 	return kind
+}
+
+func (c *check) location(l *Location) {
+	if l == nil {
+		return
+	}
+	c.identifier(l.License, ruleCardinality, "location.license")
+	c.text(l.Name, ruleCardinality, "location.name", 250, 125)
+}
+
+func (c *check) payee(d *ClaimDocument) {
+	if d.Payee != "" {
+		c.oneOf(d.Payee, "BV-00492", "payee", "provider", "patient", "subscriber", "policy_holder")
+	}
+	if v := d.Coverage; d.Payee == "subscriber" && v != nil && v.Relationship != "self" && v.Subscriber == nil {
+		c.add("BV-00494", "payee", "names the subscriber, whom the coverage does not describe")
+	}
+}
+
+// notBefore reports what a preauthorization does not have: there is no bill yet.
+func (c *check) notBefore(value, path string) {
+	if value != "" {
+		c.add(ruleDocument, path, "is not part of a preauthorization: leave it out")
+	}
 }
 
 func (c *check) careTeam(d *ClaimDocument, kind claimKind) {
@@ -315,11 +348,11 @@ func (c *check) encounter(d *ClaimDocument, kind claimKind) {
 	if kind.event && c.need(e.ServiceEvent, "BV-00736", "encounter.service_event") {
 		c.oneOf(e.ServiceEvent, "BV-00736", "encounter.service_event", "ICSE", "SCSE")
 	}
-	c.emergency(e)
-	c.admission(e)
+	c.emergency(d, e)
+	c.admission(d, e)
 }
 
-func (c *check) emergency(e *Encounter) {
+func (c *check) emergency(d *ClaimDocument, e *Encounter) {
 	if e.Class != "EMER" {
 		if e.Emergency != nil {
 			c.add(ruleDocument, "encounter.emergency", "belongs to the class EMER only")
@@ -327,6 +360,9 @@ func (c *check) emergency(e *Encounter) {
 		return
 	}
 	if e.Emergency == nil {
+		if d.preauthorization() {
+			return // the guide asks it of claims
+		}
 		c.add("BV-00732", "encounter.emergency", "is missing: the class EMER needs it")
 		return
 	}
@@ -339,7 +375,7 @@ func (c *check) emergency(e *Encounter) {
 	}
 }
 
-func (c *check) admission(e *Encounter) {
+func (c *check) admission(d *ClaimDocument, e *Encounter) {
 	if e.Class != "IMP" && e.Class != "SS" {
 		if e.Admission != nil {
 			c.add(ruleDocument, "encounter.admission", "belongs to the classes IMP and SS only")
@@ -347,6 +383,9 @@ func (c *check) admission(e *Encounter) {
 		return
 	}
 	if e.Admission == nil {
+		if d.preauthorization() {
+			return // as in emergency
+		}
 		c.add("BV-00727", "encounter.admission", "is missing: the class %s needs it", e.Class)
 		return
 	}
@@ -428,6 +467,9 @@ func (c *check) supporting(d *ClaimDocument, kind claimKind) {
 		for _, v := range requiredVitals {
 			missing(v, vitalRule(d.Type, v))
 		}
+	}
+	if d.Type == "institutional" && d.preauthorization() {
+		missing("estimated-Length-of-Stay", "BV-00802")
 	}
 	if d.Newborn {
 		missing("birth-weight", "BV-00506")
@@ -526,13 +568,23 @@ func (c *check) attachment(a *Attachment, at string) {
 
 // references checks what a claim quotes of other messages.
 func (c *check) references(d *ClaimDocument) {
-	c.identifier(d.Episode, "IC-01453", "episode")
+	if d.preauthorization() {
+		c.notBefore(d.Episode, "episode")
+		c.notBefore(d.Invoice, "invoice")
+		c.notBefore(d.AccountingPeriod, "accounting_period")
+	} else {
+		c.identifier(d.Episode, "IC-01453", "episode")
+		if d.Transfer {
+			c.add("BV-00508", "transfer", "is part of a preauthorization only")
+		}
+	}
 	if d.AccountingPeriod != "" {
 		if t, ok := c.date(d.AccountingPeriod, "IC-01620", "accounting_period"); ok && t.Day() != 1 {
 			c.add("BV-01010", "accounting_period", "must be the first of a month")
 		}
 	}
 	switch e := d.Eligibility; {
+	case e != nil && e.Request != "": // reported by quote
 	case e == nil || (e.Response == "" && e.OfflineReference == ""):
 		c.add("BV-00379", "eligibility", "is missing: quote the eligibility response, or an offline reference and date")
 	case e.Response != "" && (e.OfflineReference != "" || e.OfflineDate != ""):
@@ -573,7 +625,7 @@ func (c *check) references(d *ClaimDocument) {
 		c.oneOf(r.Relationship, ruleDocument, at+".relationship", "prior", "associated", "extend", "appealing")
 	}
 	if d.Accident != nil {
-		c.oneOf(d.Accident.Type, "BV-00747", "accident.type", "MVA", "WPA")
+		c.oneOf(d.Accident.Type, "IB-00242", "accident.type", "MVA", "WPA")
 		c.date(d.Accident.Date, ruleCardinality, "accident.date")
 	}
 	c.length(d.Prescription, "prescription", 100, 0)

@@ -18,6 +18,9 @@ import (
 const (
 	TypeEligibility = "nphies:eligibility"
 	TypeSubmit      = "nphies:submit"
+	TypePriorAuth   = "nphies:priorauth"
+	TypeStatus      = "nphies:status"
+	TypeCancel      = "nphies:cancel"
 	TypePoll        = "nphies:poll"
 	TypeNotify      = "teams:notify"
 )
@@ -26,6 +29,9 @@ const (
 const (
 	QueueEligibility = "nphies-eligibility"
 	QueueSubmit      = "nphies-submit"
+	QueuePriorAuth   = "nphies-priorauth"
+	QueueStatus      = "nphies-status"
+	QueueCancel      = "nphies-cancel"
 	QueuePoll        = "nphies-poll"
 	QueueTeams       = "teams"
 )
@@ -61,6 +67,18 @@ func Table() []Spec {
 		{
 			Type: TypeSubmit, Queue: QueueSubmit, Concurrency: 4, MaxRetry: 8, Timeout: 90 * time.Second, Retention: 72 * time.Hour,
 			RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, Payload: SubmitPayload{},
+		},
+		{ // a patient waits for the answer: not behind ten thousand claims
+			Type: TypePriorAuth, Queue: QueuePriorAuth, Concurrency: 4, MaxRetry: 8, Timeout: 90 * time.Second, Retention: 72 * time.Hour,
+			RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, Payload: SubmitPayload{},
+		},
+		{
+			Type: TypeStatus, Queue: QueueStatus, Concurrency: 2, MaxRetry: 5, Timeout: 90 * time.Second, Retention: 24 * time.Hour,
+			RetryBase: 5 * time.Second, RetryCap: 5 * time.Minute, Payload: FHIRTaskPayload{},
+		},
+		{
+			Type: TypeCancel, Queue: QueueCancel, Concurrency: 2, MaxRetry: 8, Timeout: 90 * time.Second, Retention: 72 * time.Hour,
+			RetryBase: 5 * time.Second, RetryCap: 30 * time.Minute, Payload: FHIRTaskPayload{},
 		},
 		{
 			Type: TypePoll, Queue: QueuePoll, Concurrency: 2, MaxRetry: 3, Timeout: 120 * time.Second, Retention: 10 * time.Minute,
@@ -102,6 +120,11 @@ type SubmitPayload struct {
 	ClaimID uuid.UUID `json:"claim_id"`
 }
 
+// FHIRTaskPayload names one row of fhir_tasks.
+type FHIRTaskPayload struct {
+	TaskID uuid.UUID `json:"task_id"`
+}
+
 // PollPayload names the provider licence whose mailbox is to be emptied.
 type PollPayload struct {
 	License string `json:"license"`
@@ -127,6 +150,21 @@ func NewEligibility(id uuid.UUID, episode int) Task {
 // NewSubmit asks for the claim's stored bytes to be sent. episode counts the budgets of attempts it has been given.
 func NewSubmit(id uuid.UUID, episode int) Task {
 	return build(TypeSubmit, SubmitPayload{ClaimID: id}, fmt.Sprintf("%s.submit.%d", compact(id), episode))
+}
+
+// NewPriorAuth is NewSubmit for a prior authorization.
+func NewPriorAuth(id uuid.UUID, episode int) Task {
+	return build(TypePriorAuth, SubmitPayload{ClaimID: id}, fmt.Sprintf("%s.priorauth.%d", compact(id), episode))
+}
+
+// NewStatus asks for the status-check with this id to be sent. episode as in NewSubmit.
+func NewStatus(id uuid.UUID, episode int) Task {
+	return build(TypeStatus, FHIRTaskPayload{TaskID: id}, fmt.Sprintf("%s.status.%d", compact(id), episode))
+}
+
+// NewCancel asks for the cancel-request with this id to be sent. episode as in NewSubmit.
+func NewCancel(id uuid.UUID, episode int) Task {
+	return build(TypeCancel, FHIRTaskPayload{TaskID: id}, fmt.Sprintf("%s.cancel.%d", compact(id), episode))
 }
 
 // NewPoll asks for the mailbox of a licence to be emptied. All wishes for the same moment are one task.

@@ -29,6 +29,9 @@ var golden = map[string]struct {
 }{
 	tasks.TypeEligibility: {tasks.NewEligibility(id, 1), "0192f0c10000700080000000000000aa.elig.1", `{"check_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
 	tasks.TypeSubmit:      {tasks.NewSubmit(id, 2), "0192f0c10000700080000000000000aa.submit.2", `{"claim_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
+	tasks.TypePriorAuth:   {tasks.NewPriorAuth(id, 1), "0192f0c10000700080000000000000aa.priorauth.1", `{"claim_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
+	tasks.TypeStatus:      {tasks.NewStatus(id, 1), "0192f0c10000700080000000000000aa.status.1", `{"task_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
+	tasks.TypeCancel:      {tasks.NewCancel(id, 3), "0192f0c10000700080000000000000aa.cancel.3", `{"task_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
 	tasks.TypePoll:        {tasks.NewPoll("DEMO-PR-1/x", time.UnixMilli(1767225600123)), "1767225600123.poll.DEMO_PR_1_x", `{"license":"DEMO-PR-1/x"}`},
 	tasks.TypeNotify:      {tasks.NewNotify("SECURITY_ENG", time.Unix(1767225600, 5)), "SECURITY_ENG.notify.1767225600", `{"channel":"SECURITY_ENG"}`},
 }
@@ -64,7 +67,9 @@ func TestEveryTypeIsComplete(t *testing.T) {
 		})
 	}
 	require.Len(t, golden, len(tasks.Table()))
-	require.Equal(t, []string{"nphies-eligibility", "nphies-submit", "nphies-poll", "teams"}, tasks.Queues())
+	require.Equal(t, []string{
+		"nphies-eligibility", "nphies-submit", "nphies-priorauth", "nphies-status", "nphies-cancel", "nphies-poll", "teams",
+	}, tasks.Queues())
 }
 
 func fields(t *testing.T, body []byte) []string {
@@ -82,7 +87,7 @@ func TestPayloadsHoldIdsOnly(t *testing.T) {
 	for _, s := range tasks.Table() {
 		typ := reflect.TypeOf(s.Payload)
 		for f := range typ.Fields() {
-			require.Contains(t, []string{"check_id", "claim_id", "license", "channel"}, f.Tag.Get("json"), "%s: is this an id?", s.Type)
+			require.Contains(t, []string{"check_id", "claim_id", "task_id", "license", "channel"}, f.Tag.Get("json"), "%s: is this an id?", s.Type)
 		}
 	}
 }

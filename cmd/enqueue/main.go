@@ -28,12 +28,17 @@ type cli struct {
 	Version kong.VersionFlag `help:"Print the version."`
 
 	Submit      submitCmd      `cmd:"" help:"Take claims in: claim documents or ready claim-request messages. Prints one line per claim: its id, and queued, exists or invalid."`
+	Priorauth   priorauthCmd   `cmd:"" help:"Take prior authorizations in: claim documents with \"use\": \"preauthorization\", or ready priorauth-request messages."`
 	Eligibility eligibilityCmd `cmd:"" help:"Take eligibility checks in: eligibility documents or ready eligibility-request messages."`
 	Poll        pollCmd        `cmd:"" help:"Look into the mailbox of a provider licence now."`
 	Validate    validateCmd    `cmd:"" help:"Check claims and eligibility checks without sending or keeping them."`
-	Status      statusCmd      `cmd:"" help:"Show how claims and eligibility checks stand."`
+	Cancel      cancelCmd      `cmd:"" help:"Ask the payer to cancel a claim or prior authorization."`
+	Status      statusCmd      `cmd:"" help:"Show how claims and eligibility checks stand; with --check ask the payer."`
 	List        listCmd        `cmd:"" help:"List claims, newest first."`
 	Inspect     inspectCmd     `cmd:"" help:"Explain NPHIES messages, requests and answers."`
+	Inbox       inboxCmd       `cmd:"" help:"What the mailboxes brought, matched or not."`
+	Payments    paymentsCmd    `cmd:"" help:"Payment reconciliations, or the lines of one."`
+	Pauses      pausesCmd      `cmd:"" help:"What is not sent for now, and why; resume it."`
 	Dead        deadCmd        `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
 	Generate    generateCmd    `cmd:"" help:"Print synthetic valid claims as NDJSON."`
 }
@@ -140,19 +145,6 @@ func (e *env) open() (*app.App, error) {
 		return nil, err
 	}
 	return app.Open(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
-}
-
-// license is the provider licence of the settings, "" without any: then documents must name theirs.
-func license() (string, error) {
-	cfg, err := config.Load()
-	if err != nil {
-		return "", err
-	}
-	// With several licences each document names its own.
-	if l := cfg.Licenses(); len(l) == 1 {
-		return l[0], nil
-	}
-	return "", nil
 }
 
 // open returns the content of FILE.

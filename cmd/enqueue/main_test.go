@@ -54,6 +54,11 @@ func TestSubmitTakesEachClaimOnce(t *testing.T) {
 	claims, _, code := enq(t, "", "generate", "-n", "20", "--seed", "3")
 	require.Zero(t, code)
 	require.Equal(t, 20, strings.Count(claims, "\n"))
+	before, _, code := enq(t, "", "generate", "-n", "5", "--kind", "priorauth", "--type", "oral")
+	require.Zero(t, code)
+	require.Equal(t, 5, strings.Count(before, `"use":"preauthorization","type":"oral"`))
+	out, _, code := enq(t, before, "validate", "-")
+	require.Zero(t, code, out)
 	out, stderr, code := enq(t, claims, "submit", "-")
 	require.Zero(t, code, stderr)
 	require.Equal(t, 20, strings.Count(out, "\tqueued\n"))
@@ -133,7 +138,7 @@ func TestBadInputDoesNotStopTheRest(t *testing.T) {
 	require.Contains(t, lines[2], "IC-01453")
 	require.Contains(t, lines[3], "colour")
 	require.Contains(t, lines[4], "\tqueued")
-	require.Contains(t, lines[5], "wanted a claim-request message, this is eligibility-request")
+	require.Contains(t, lines[5], "eligibility-request: enqueue eligibility takes it")
 	require.Contains(t, stderr, "/nonexistent.json")
 	for _, l := range lines {
 		require.NotContains(t, l, "Demo Patient", "no patient in an error")
@@ -316,4 +321,48 @@ func testenvPool(t *testing.T) *pgxpool.Pool {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// TestValidateSaysWhatToDo: documents and ready messages, findings and warnings, and rules changed by a setting.
+func TestValidateSaysWhatToDo(t *testing.T) {
+	change := func(name, old, with string) string {
+		body := example(t, name)
+		require.Contains(t, body, old)
+		return file(t, filepath.Base(name), strings.Replace(body, old, with, 1))
+	}
+	document := change("claims/01-professional-approved.json", `"tax": 30.00,`, `"tax": 30.00, "net": 230.01,`)
+	message := change("claims/50-ready-message.json", "extension-episode", "extension-epizode")
+	const episode = "Bundle.entry[1].resource.extension('http://nphies.sa/fhir/ksa/nphies-fs/StructureDefinition/extension-episode')"
+
+	out, _, code := enq(t, "", "validate", document, message)
+	require.Equal(t, 1, code)
+	require.Contains(t, out, document+":1\terror\tBV-00251\titems[0].net\tBundle.entry[1].resource.item[0].net\tis 230.01, but ")
+	require.Contains(t, out, "Correct the amounts, or leave net out to be computed.\n")
+	require.Contains(t, out, message+":1\terror\tIC-01453\t"+episode+"\t"+episode+"\tis missing. Enter the episode number.\n")
+
+	out, _, code = enq(t, "", "validate", "--output", "json", document)
+	require.Equal(t, 1, code)
+	var got struct {
+		Result   string
+		Findings []struct{ Rule, Path, Expression, Severity, Text, Fix string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &got))
+	require.Equal(t, "invalid", got.Result)
+	require.Equal(t, "BV-00251 items[0].net Bundle.entry[1].resource.item[0].net error",
+		strings.Join([]string{got.Findings[0].Rule, got.Findings[0].Path, got.Findings[0].Expression, got.Findings[0].Severity}, " "))
+	require.NotEmpty(t, got.Findings[0].Fix)
+
+	t.Setenv("NPHIES_RULES", "IC-01453=warning")
+	out, _, code = enq(t, "", "validate", message)
+	require.Equal(t, 0, code)
+	require.Contains(t, out, message+":1\twarning\tIC-01453\t")
+	require.Contains(t, out, message+":1\tvalid\t")
+	t.Setenv("NPHIES_RULES", "BV-1=off")
+	_, stderr, code := enq(t, "", "validate", message)
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, `NPHIES_RULES: "BV-1=off" names no rule`)
+	t.Setenv("NPHIES_RULES", "")
+	own := change("claims/01-professional-approved.json", `{"response": "ELR-DEMO-77101"}`, `{"request": "ELG-1"}`)
+	out, _, code = enq(t, "", "validate", own)
+	require.Equal(t, 0, code, out)
 }

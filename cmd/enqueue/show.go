@@ -17,7 +17,9 @@ import (
 )
 
 type statusCmd struct {
-	IDs []string `arg:"" optional:"" name:"id" help:"Ids or numbers of claims or eligibility checks. Without any: how many claims stand where."`
+	Check   bool          `help:"Ask the payer how these claims stand (status-check) and print its answer."`
+	Timeout time.Duration `default:"2m" help:"Longest time to wait for answers with --check."`
+	IDs     []string      `arg:"" optional:"" name:"id" help:"Ids or numbers of claims or eligibility checks. Without any: how many claims stand where."`
 }
 
 type listCmd struct {
@@ -32,7 +34,8 @@ type inspectCmd struct {
 type generateCmd struct {
 	N       int      `short:"n" default:"10" help:"How many claims."`
 	Seed    uint64   `default:"1" help:"The same seed gives the same claims."`
-	Kinds   []string `help:"Claim types to choose from, by default all."`
+	Kind    string   `enum:"claim,priorauth,mixed" default:"claim" help:"What to make: claim, priorauth or mixed."`
+	Type    []string `aliases:"kinds" help:"Claim types to choose from, by default all."`
 	License string   `help:"Provider licence, by default DEMO-PR-0001."`
 }
 
@@ -46,11 +49,13 @@ type view struct {
 	State      string            `json:"state"`
 	Amounts    map[string]string `json:"amounts,omitempty"`
 	// SiteEligibility is the answer's code, of eligibility checks.
-	SiteEligibility string     `json:"site_eligibility,omitempty"`
-	LastError       *lastError `json:"last_error"`
-	Attempts        int        `json:"attempts"`
-	CreatedAt       time.Time  `json:"created_at"`
-	UpdatedAt       time.Time  `json:"updated_at"`
+	SiteEligibility string `json:"site_eligibility,omitempty"`
+	// PreAuthRef is what a prior authorization gave.
+	PreAuthRef string     `json:"preauth_ref,omitempty"`
+	LastError  *lastError `json:"last_error"`
+	Attempts   int        `json:"attempts"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
 }
 
 type lastError struct {
@@ -67,8 +72,12 @@ func errorOf(kind, code, text string) *lastError {
 }
 
 func claimView(c store.Claim) view {
+	kind := "claim"
+	if c.Use == store.UsePreauthorization {
+		kind = "priorauth"
+	}
 	v := view{
-		ID: c.ID, Kind: "claim", Identifier: c.Identifier, License: c.License, Payer: c.Payer, State: string(c.State),
+		ID: c.ID, Kind: kind, PreAuthRef: c.PreAuthRef, Identifier: c.Identifier, License: c.License, Payer: c.Payer, State: string(c.State),
 		Amounts:   map[string]string{"claimed": c.Claimed.StringFixed(2)},
 		LastError: errorOf(c.ErrorKind, c.ErrorCode, c.ErrorText), Attempts: c.Attempts, CreatedAt: c.CreatedAt, UpdatedAt: c.UpdatedAt,
 	}
@@ -111,6 +120,9 @@ func (c *statusCmd) Run(e *env) error {
 		return err
 	}
 	defer a.Close()
+	if c.Check {
+		return c.ask(e, a)
+	}
 	if len(c.IDs) == 0 {
 		counts, err := a.Store.ClaimCounts(e.ctx)
 		if err != nil {
@@ -243,15 +255,16 @@ func (c *generateCmd) Run(e *env) error {
 		return wrongUsage("-n: %d is not allowed; want 0 or more", c.N)
 	}
 	known := map[string]bool{"professional": true, "pharmacy": true, "institutional": true, "oral": true, "vision": true}
-	for _, k := range c.Kinds {
+	for _, k := range c.Type {
 		if !known[k] {
-			return wrongUsage("--kinds: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
+			return wrongUsage("--type: %q is not allowed; want professional, pharmacy, institutional, oral or vision", k)
 		}
 	}
+	use := map[string]string{"claim": synth.UseClaim, "priorauth": synth.UsePreauthorization, "mixed": synth.UseMixed}[c.Kind]
 	w := bufio.NewWriter(e.out)
 	enc := json.NewEncoder(w)
 	for n := range c.N {
-		if err := enc.Encode(synth.Claim(c.Seed, n, synth.Options{Kinds: c.Kinds, License: c.License})); err != nil {
+		if err := enc.Encode(synth.Claim(c.Seed, n, synth.Options{Use: use, Kinds: c.Type, License: c.License})); err != nil {
 			return err
 		}
 	}

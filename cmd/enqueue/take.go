@@ -17,16 +17,21 @@ import (
 	"golang.org/x/term"
 
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
 type submitCmd struct {
+	QuoteEligibility bool `help:"Documents that quote no eligibility quote the latest check, of the last 30 days, that said yes to this person."`
+
 	Wait    bool          `help:"Follow the claims until each has an outcome."`
 	Timeout time.Duration `default:"10m" help:"Longest time to wait with --wait."`
 	Files   []string      `arg:"" name:"file" help:"Files with claims, - for standard input."`
 }
+
+type priorauthCmd struct{ submitCmd }
 
 type eligibilityCmd struct {
 	Wait    bool          `help:"Follow the checks until each has its answer."`
@@ -42,12 +47,28 @@ type validateCmd struct {
 	Files []string `arg:"" name:"file" help:"Files with claims or eligibility checks, - for standard input."`
 }
 
-// each reads all inputs of the files. f gets either a request or the reason why there is none; what f returns ends the run.
-func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error) error {
-	lic, err := license()
+// building returns how requests are built and judged here: the licence and the rules of the settings.
+func building() (nphiesclient.BuildOptions, error) {
+	cfg, err := config.Load()
 	if err != nil {
-		return err
+		return nphiesclient.BuildOptions{}, err
 	}
+	o := nphiesclient.BuildOptions{
+		ProfileVersion: cfg.ProfileVersion, EncounterProfilePerClass: cfg.EncounterClass, PriorAuthExtension: cfg.PriorAuthExt,
+	}
+	// With several licences each document names its own.
+	if l := cfg.Licenses(); len(l) == 1 {
+		o.License = l[0]
+	}
+	if o.Rules, err = nphiesclient.ParseRules(cfg.Rules); err != nil {
+		return o, &config.SettingError{Name: "NPHIES_RULES", Problem: err.Error()}
+	}
+	return o, nil
+}
+
+// each reads all inputs of the files and builds and checks their messages. f gets either a request or the reason why there is
+// none; what f returns ends the run.
+func (e *env) each(paths []string, o nphiesclient.BuildOptions, f func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error) error {
 	for _, path := range paths {
 		r, name, err := e.file(path)
 		if err != nil {
@@ -62,7 +83,7 @@ func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphies
 			}
 			var req *nphiesclient.Request
 			if err == nil {
-				req, err = request(raw, lic)
+				req, err = request(raw, o)
 			}
 			if err := f(raw, req, err); err != nil {
 				return errors.Join(err, r.Close())
@@ -76,27 +97,12 @@ func (e *env) each(paths []string, f func(raw nphiesclient.RawInput, req *nphies
 }
 
 // request builds the message of one input and checks it.
-func request(raw nphiesclient.RawInput, lic string) (*nphiesclient.Request, error) {
+func request(raw nphiesclient.RawInput, o nphiesclient.BuildOptions) (*nphiesclient.Request, error) {
 	in, err := raw.Parse()
 	if err != nil {
 		return nil, err
 	}
-	req, err := in.Request(nphiesclient.BuildOptions{License: lic})
-	if err != nil {
-		return nil, err
-	}
-	var found []nphiesclient.Finding
-	if in.Message != nil {
-		for _, f := range nphiesclient.Check(req) {
-			if f.Severity == nphiesclient.SeverityError {
-				found = append(found, f)
-			}
-		}
-	}
-	if len(found) > 0 {
-		return nil, &nphiesclient.InvalidError{Findings: found}
-	}
-	return req, nil
+	return in.Request(o)
 }
 
 // sourceHash identifies what was handed in, whatever its spacing.
@@ -145,20 +151,24 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 type taker func(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (id uuid.UUID, created, other bool, t tasks.Task, err error)
 
 func takeClaim(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
+	use, task := store.UseClaim, tasks.NewSubmit
+	if req.Event == nphiesclient.EventPriorAuthRequest {
+		use, task = store.UsePreauthorization, tasks.NewPriorAuth
+	}
 	c, created, err := a.Store.CreateClaim(ctx, store.NewClaim{
-		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
+		Use: use, License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
 		Items: req.Items, Claimed: req.Total.Decimal(), HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: hash, Event: req.Event, Body: req.Body,
 	})
 	if err != nil {
 		return uuid.Nil, false, false, tasks.Task{}, err
 	}
-	return c.ID, created, c.SourceHash != hash, tasks.NewSubmit(c.ID, c.Episode), nil
+	return c.ID, created, c.SourceHash != hash, task(c.ID, c.Episode), nil
 }
 
 func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash string) (uuid.UUID, bool, bool, tasks.Task, error) {
 	c, created, err := a.Store.CreateCheck(ctx, store.NewCheck{
 		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, HeaderID: req.HeaderID, BundleID: req.BundleID,
-		SourceHash: hash, Body: req.Body,
+		SourceHash: hash, Patient: store.Identifier(req.Patient), Body: req.Body,
 	})
 	if err != nil {
 		return uuid.Nil, false, false, tasks.Task{}, err
@@ -166,15 +176,35 @@ func takeCheck(ctx context.Context, a *app.App, req *nphiesclient.Request, hash 
 	return c.ID, created, c.SourceHash != hash, tasks.NewEligibility(c.ID, c.Episode), nil
 }
 
-// take keeps and enqueues everything in the files and returns the ids, in order.
-func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid.UUID, error) {
+// hint names the command for a message that another one takes.
+var hint = map[string]string{
+	nphiesclient.EventClaimRequest:       "enqueue submit takes it",
+	nphiesclient.EventPriorAuthRequest:   "enqueue priorauth takes it",
+	nphiesclient.EventEligibilityRequest: "enqueue eligibility takes it",
+	nphiesclient.EventPollRequest:        "enqueue poll makes its own",
+	nphiesclient.EventStatusCheck:        "enqueue status --check makes its own",
+	nphiesclient.EventCancelRequest:      "enqueue cancel makes its own",
+}
+
+// take keeps and enqueues everything in the files and returns the ids, in order. With quote, claims that quote no eligibility
+// quote the latest check of the person.
+func (e *env) take(a *app.App, paths []string, event string, quote bool, keep taker) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	bar := newBar(e.err)
 	defer bar.done()
-	err := e.each(paths, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+	o, err := building()
+	if err != nil {
+		return nil, err
+	}
+	o.QuoteEligibility = quote
+	o.FindEligibility = func(q nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) {
+		id, err := a.Store.Eligible(e.ctx, q.License, q.Payer, store.Identifier(q.Request), store.Identifier(q.Patient))
+		return nphiesclient.Identifier(id), err
+	}
+	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
 		if err == nil && req.Event != event {
-			err = fmt.Errorf("wanted a %[2]s message, this is %[1]s", req.Event, event)
+			err = fmt.Errorf("%s: %s", req.Event, hint[req.Event])
 		}
 		if err != nil {
 			return e.printInvalid(raw, err)
@@ -204,13 +234,18 @@ func (e *env) take(a *app.App, paths []string, event string, keep taker) ([]uuid
 }
 
 // Run takes claims in.
-func (c *submitCmd) Run(e *env) error {
+func (c *submitCmd) Run(e *env) error { return c.take(e, nphiesclient.EventClaimRequest) }
+
+// Run takes prior authorizations in.
+func (c *priorauthCmd) Run(e *env) error { return c.take(e, nphiesclient.EventPriorAuthRequest) }
+
+func (c *submitCmd) take(e *env, event string) error {
 	a, err := e.open()
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	ids, err := e.take(a, c.Files, nphiesclient.EventClaimRequest, takeClaim)
+	ids, err := e.take(a, c.Files, event, c.QuoteEligibility, takeClaim)
 	if err != nil || !c.Wait {
 		return err
 	}
@@ -227,7 +262,7 @@ func (c *eligibilityCmd) Run(e *env) error {
 		return err
 	}
 	defer a.Close()
-	ids, err := e.take(a, c.Files, nphiesclient.EventEligibilityRequest, takeCheck)
+	ids, err := e.take(a, c.Files, nphiesclient.EventEligibilityRequest, false, takeCheck)
 	if err != nil || !c.Wait {
 		return err
 	}
@@ -349,22 +384,50 @@ func (c *pollCmd) Run(e *env) error {
 	return nil
 }
 
-// Run checks inputs and says what is wrong with each.
+// Run checks inputs and says what is wrong with each, and what may be.
 func (c *validateCmd) Run(e *env) error {
-	return e.each(c.Files, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
-		if err != nil {
-			var inv *nphiesclient.InvalidError
-			if e.json || !errors.As(err, &inv) {
-				return e.printInvalid(raw, err)
-			}
+	o, err := building()
+	if err != nil {
+		return err
+	}
+	// Nothing is looked up here: a check that a document names is taken to have been answered.
+	o.FindEligibility = func(q nphiesclient.EligibilityQuery) (nphiesclient.Identifier, error) { return q.Request, nil }
+	return e.each(c.Files, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+		inv, hasFindings := errors.AsType[*nphiesclient.InvalidError](err)
+		switch {
+		case err != nil && (e.json || !hasFindings):
+			return e.printInvalid(raw, err)
+		case err != nil:
 			e.failed = true
-			for _, f := range inv.Findings {
-				if err := e.print(nil, raw.Pos(), string(f.Severity), f.Rule, f.Path, f.Text); err != nil {
-					return err
-				}
+			return e.printFindings(raw, inv.Findings)
+		case !e.json:
+			if err := e.printFindings(raw, req.Warnings); err != nil {
+				return err
 			}
-			return nil
 		}
-		return e.print(taken{Identifier: &req.Identifier, Result: "valid", Place: raw.Pos()}, raw.Pos(), "valid", req.Identifier.Value)
+		t := taken{Identifier: &req.Identifier, Result: "valid", Place: raw.Pos(), Findings: req.Warnings}
+		return e.print(t, raw.Pos(), "valid", req.Identifier.Value)
 	})
+}
+
+// printFindings writes one line for each: file and line, severity, rule, place in the document (of a ready message the
+// element), FHIRPath, and what to do.
+func (e *env) printFindings(raw nphiesclient.RawInput, found []nphiesclient.Finding) error {
+	for _, f := range found {
+		pos := raw
+		if f.Line > 0 {
+			pos.Line = f.Line
+		}
+		if err := e.print(nil, pos.Pos(), string(f.Severity), f.Rule, dash(f.Path), dash(f.Expression), strings.TrimSpace(f.Text+". "+f.Fix)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

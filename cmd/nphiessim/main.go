@@ -51,6 +51,9 @@ type config struct {
 
 // run serves until ctx ends and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "certs" {
+		return certs(args[1:], stdout, stderr)
+	}
 	cfg, err := parse(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -108,7 +111,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 
 func usage(fs *flag.FlagSet, w io.Writer) {
 	fs.SetOutput(w)
-	_, _ = fmt.Fprint(w, "Usage: nphiessim [flags]\n\nServes a stand-in for NPHIES and for Microsoft Teams.\n\nFlags:\n")
+	_, _ = fmt.Fprint(w, "Usage: nphiessim [flags]\n       nphiessim certs [flags] DIR\n\nServes a stand-in for NPHIES and for Microsoft Teams; certs makes throwaway certificates for mutual TLS.\n\nFlags:\n")
 	fs.PrintDefaults()
 	_, _ = fmt.Fprint(w, "\nA business identifier that contains one of these chooses what becomes of its message:\n")
 	_ = nphiessim.WriteBehaviours(w)

@@ -222,6 +222,10 @@ func TestEveryOutcomeAndEveryCard(t *testing.T) {
 	out := s.enqueue(append([]string{"submit"}, files...)...)
 	require.Equal(t, strings.Count(out, "\n"), strings.Count(out, "\tqueued\n"), out)
 	require.Equal(t, strings.Count(out, "\n"), strings.Count(s.enqueue(append([]string{"submit"}, files...)...), "\texists\n"), "the same files again")
+	auths, err := filepath.Glob("../../examples/priorauth/0[1-5]*json")
+	require.NoError(t, err)
+	s.enqueue(append([]string{"priorauth", "--wait"}, auths...)...)
+	s.enqueue("priorauth", "../../examples/priorauth/06-professional-changed.json")
 	checks, err := filepath.Glob("../../examples/eligibility/*json")
 	require.NoError(t, err)
 	s.enqueue(append([]string{"eligibility"}, checks...)...)
@@ -256,7 +260,7 @@ func TestEveryOutcomeAndEveryCard(t *testing.T) {
 			}
 		}
 		return missing == ""
-	}, "all outcomes; missing: %s", &missing)
+	}, "all outcomes, see missing")
 	s.cardsArrivedOnce()
 	for _, c := range s.sim.Claims() {
 		require.Equal(t, 1, c.DistinctBodies, c.Identifier.Value)
@@ -282,6 +286,57 @@ func TestEveryOutcomeAndEveryCard(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	w.stop(t)
 	s.noPersonalData(w)
+}
+
+// TestAskAndCancel asks the payer about a claim that has no answer, and cancels it.
+func TestAskAndCancel(t *testing.T) {
+	s := newSite(t)
+	w := s.worker()
+	body, err := os.ReadFile("../../examples/claims/01-professional-approved.json")
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "claim.json")
+	require.NoError(t, os.WriteFile(file, bytes.ReplaceAll(body, []byte("CLM-DEMO-0001"), []byte("CLM-DEMO-0901-SIM-NEVER")), 0o600))
+	id, _, _ := strings.Cut(s.enqueue("submit", file), "\t")
+	testenv.Eventually(t, func() bool { return strings.Contains(s.enqueue("status", id), "\tpending\t") }, "the claim is taken in")
+	require.Contains(t, s.enqueue("status", "--check", id), "\tstatus\tcompleted\tqueued")
+	require.Contains(t, s.enqueue("cancel", "--reason", "WI", "--note", "entered twice", "--wait", id), "\tcancel\tcompleted\t")
+	require.Contains(t, s.enqueue("status", id), "\tcancelled\t")
+	s.cardsArrivedOnce()
+	w.stop(t)
+}
+
+// TestQuotedEligibility: a claim quotes the answer to an eligibility check of ours, by its number or because it was asked to.
+func TestQuotedEligibility(t *testing.T) {
+	s := newSite(t)
+	w := s.worker()
+	s.enqueue("eligibility", "--wait", "../../examples/eligibility/01-eligible.json")
+	var check, claim map[string]any
+	body, err := os.ReadFile("../../examples/eligibility/01-eligible.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(body, &check))
+	body, err = os.ReadFile("../../examples/claims/01-professional-approved.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(body, &claim))
+	claim["patient"], claim["payer"], claim["coverage"] = check["patient"], check["payer"], check["coverage"]
+	var value string
+	require.NoError(t, s.db.QueryRow(t.Context(), `SELECT response_value FROM eligibility_checks`).Scan(&value))
+	require.NotEmpty(t, value)
+	for number, args := range map[string][]string{"CLM-DEMO-0911": {"submit", "--wait"}, "CLM-DEMO-0912": {"submit", "--wait", "--quote-eligibility"}} {
+		claim["claim_number"] = number
+		delete(claim, "eligibility")
+		if len(args) == 2 {
+			claim["eligibility"] = map[string]any{"request": check["request_number"]}
+		}
+		body, err := json.Marshal(claim)
+		require.NoError(t, err)
+		file := filepath.Join(t.TempDir(), "claim.json")
+		require.NoError(t, os.WriteFile(file, body, 0o600))
+		require.Contains(t, s.enqueue(append(args, file)...), "\tapproved\n")
+		var sent []byte
+		require.NoError(t, s.db.QueryRow(t.Context(), `SELECT m.body FROM messages m JOIN claims c ON c.id = m.claim_id WHERE c.identifier_value = $1 AND direction = 'out'`, number).Scan(&sent))
+		require.Contains(t, string(sent), value)
+	}
+	w.stop(t)
 }
 
 func (s *site) eventOf(webhookID string) string {
@@ -432,7 +487,7 @@ func TestBadStartsSayWhatIsWrong(t *testing.T) {
 		"bad webhook":     {map[string]string{"TEAMS_WEBHOOK_SRE": "https://evil.example/x"}, nil, 1, "SRE"},
 		"bad key":         {map[string]string{"TEAMS_HMAC_SECRET_KEY": "short"}, nil, 1, "TEAMS_HMAC_SECRET_KEY"},
 		"missing setting": {map[string]string{"NPHIES_BASE_URL": ""}, nil, 1, "NPHIES_BASE_URL: is needed"},
-		"bad certificate": {map[string]string{"NPHIES_CLIENT_PKCS12_FILE": "/nonexistent.p12"}, nil, 1, "NPHIES_CLIENT_PKCS12_FILE: cannot read the file"},
+		"bad certificate": {map[string]string{"NPHIES_CLIENT_PKCS12_FILE": "/nonexistent.p12"}, nil, 1, "NPHIES_CLIENT_PKCS12_FILE: no file /nonexistent.p12"},
 		"unknown queue":   {nil, []string{"--queues", "other"}, 2, "there are nphies-eligibility, nphies-submit"},
 		"unknown flag":    {nil, []string{"--other"}, 2, "Usage: worker"},
 		"unknown verb":    {nil, []string{"migrate", "sideways"}, 2, "migrate up|down|status|version"},

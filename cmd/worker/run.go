@@ -17,10 +17,11 @@ import (
 
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
+	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
-	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/nphies"
 )
@@ -33,6 +34,8 @@ type program struct {
 	router     *tasks.Router
 	letters    *reconcile.Letters
 	reconciler *reconcile.Reconciler
+	vault      *secrets.Vault // nil without Vault
+	certs      *certwatch.Watch
 	http       *http.Server
 	listener   net.Listener
 	ready      atomic.Bool
@@ -41,9 +44,19 @@ type program struct {
 // settle is how long a row is left to those who just touched it before the reconciler takes it for lost.
 const settle = 30 * time.Second
 
+// vaultPatience is how long a worker waits for Vault at its start.
+const vaultPatience = time.Minute
+
 func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []tasks.Spec) (*program, error) {
-	client, err := app.NPHIES(cfg, app.Version())
+	vault, err := app.Vault(cfg)
 	if err != nil {
+		return nil, err
+	}
+	clients, err := app.NPHIES(cfg, app.Version(), vault)
+	if err != nil {
+		return nil, err
+	}
+	if err := app.LoadCertificates(ctx, cfg, clients, vaultPatience); err != nil {
 		return nil, err
 	}
 	// A poll or drain holds a connection for its lock beside the one it works with; the others wait for NPHIES most of the time.
@@ -53,7 +66,7 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 		case tasks.QueueSubmit:
 			specs[i].Concurrency = cfg.Concurrency
 			conns += (cfg.Concurrency + 1) / 2
-		case tasks.QueueEligibility:
+		case tasks.QueueEligibility, tasks.QueuePriorAuth, tasks.QueueStatus, tasks.QueueCancel:
 			conns += specs[i].Concurrency / 2
 		default:
 			conns += 2 * specs[i].Concurrency
@@ -71,15 +84,19 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 	registry := telemetry.Registry(app.Version())
 	metrics := telemetry.NewTasks(registry)
 	registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
-	p := &program{app: a, log: log, specs: specs, router: tasks.NewRouter(log, metrics.Attempt)}
+	registry.MustRegister(certwatch.Collector(clients))
+	p := &program{app: a, vault: vault, log: log, specs: specs, router: tasks.NewRouter(log, metrics.Attempt)}
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
-	nphies.New(a.Store, nphiesclient.OneClient(client), a.Queue, log, nphies.Options{
+	nphies.New(a.Store, clients, a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(),
-		IdentifierBase: cfg.IdentifierURL, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
+		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
 	}).Register(p.router)
 	if err := registerTeams(p, registry); err != nil {
 		a.Close()
 		return nil, err
+	}
+	p.certs = &certwatch.Watch{
+		Certificates: clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
 	}
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, log, reconcile.Options{
 		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), Licenses: cfg.Licenses(),
@@ -155,6 +172,10 @@ func (p *program) run(ctx context.Context) error {
 	reconciling, stopReconciling := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
+	wg.Go(func() { p.certs.Run(reconciling) })
+	if p.vault != nil {
+		wg.Go(func() { p.vault.Run(reconciling) })
+	}
 	p.ready.Store(true)
 	p.log.InfoContext(ctx, "worker started", slog.String("version", app.Version()), slog.String("http_addr", p.listener.Addr().String()), slog.Int("queues", len(p.specs)))
 

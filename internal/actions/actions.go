@@ -31,8 +31,14 @@ func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, erro
 		return out, err
 	}
 	switch {
+	case l.ClaimID != nil && l.TaskType == tasks.TypePriorAuth:
+		_, err = c.Queue.Enqueue(ctx, tasks.NewPriorAuth(*l.ClaimID, out.Episode))
 	case l.ClaimID != nil:
 		_, err = c.Queue.Enqueue(ctx, tasks.NewSubmit(*l.ClaimID, out.Episode))
+	case l.FHIRTaskID != nil && l.TaskType == tasks.TypeCancel:
+		_, err = c.Queue.Enqueue(ctx, tasks.NewCancel(*l.FHIRTaskID, out.Episode))
+	case l.FHIRTaskID != nil:
+		_, err = c.Queue.Enqueue(ctx, tasks.NewStatus(*l.FHIRTaskID, out.Episode))
 	case l.EligibilityID != nil:
 		_, err = c.Queue.Enqueue(ctx, tasks.NewEligibility(*l.EligibilityID, out.Episode))
 	case l.TaskType == tasks.TypePoll && l.Reference != "":

@@ -5,13 +5,15 @@ package app
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/url"
 	"os"
 	"runtime/debug"
+	"strings"
+	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/migrations"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -123,58 +126,108 @@ func Endpoint(c *config.Config) string {
 	return u.Host
 }
 
-// NPHIES makes the client for NPHIES, with the client certificate of the settings. A file that cannot be read or does not fit
-// is a *config.SettingError.
-func NPHIES(c *config.Config, version string) (*nphiesclient.Client, error) {
+// Vault makes the client of Vault, nil when none is configured. It does not connect.
+func Vault(c *config.Config) (*secrets.Vault, error) {
+	if c.VaultAddr == "" {
+		return nil, nil //nolint:nilnil // no Vault is a common case
+	}
+	var login secrets.Login
+	switch {
+	case c.VaultToken != "":
+		login = secrets.Token(c.VaultToken.Reveal())
+	case c.VaultTokenFile != "":
+		login = secrets.TokenFile(c.VaultTokenFile)
+	case c.VaultRoleID != "":
+		login = secrets.AppRole(c.VaultAppRole, c.VaultRoleID, c.VaultSecretID.Reveal(), c.VaultSecretIDF)
+	default:
+		login = secrets.Kubernetes(c.VaultK8sMount, c.VaultK8sRole, c.VaultK8sToken)
+	}
+	v, err := secrets.New(secrets.Options{Address: c.VaultAddr, Namespace: c.VaultNamespace, CACert: c.VaultCACert, Login: login})
+	if err != nil {
+		return nil, &config.SettingError{Name: "VAULT_ADDR", Problem: fault.Of(err).Safe}
+	}
+	return v, nil
+}
+
+// NPHIES makes the clients for NPHIES, one for each licence with a certificate of its own. vault is nil without Vault. It reads
+// no certificate yet, see LoadCertificates.
+func NPHIES(c *config.Config, version string, vault nphiesclient.KV) (*nphiesclient.Clients, error) {
 	if err := c.Require("NPHIES_BASE_URL"); err != nil {
 		return nil, err
 	}
-	o := nphiesclient.Config{BaseURL: c.BaseURL, Timeout: c.ExchangeTimeout.D(), UserAgent: "nphiesq/" + version}
-	load := func(name, path string) ([]byte, error) {
-		body, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-		if err != nil {
-			return nil, &config.SettingError{Name: name, Problem: "cannot read the file: " + cause(err)}
-		}
-		return body, nil
-	}
-	var cert tls.Certificate
+	o := nphiesclient.ClientsConfig{Config: nphiesclient.Config{
+		BaseURL: c.BaseURL, Timeout: c.ExchangeTimeout.D(), UserAgent: "nphiesq/" + version, MaxAnswerBytes: c.MaxAnswerBytes,
+	}}
 	switch {
 	case c.PKCS12File != "":
-		body, err := load("NPHIES_CLIENT_PKCS12_FILE", c.PKCS12File)
-		if err != nil {
-			return nil, err
-		}
-		if cert, err = nphiesclient.LoadPKCS12(body, c.PKCS12Pass.Reveal()); err != nil {
-			return nil, &config.SettingError{Name: "NPHIES_CLIENT_PKCS12_FILE", Problem: fault.Of(err).Safe}
-		}
+		o.Default = nphiesclient.PKCS12File(c.PKCS12File, c.PKCS12Pass.Reveal())
 	case c.CertFile != "":
-		crt, err := load("NPHIES_CLIENT_CERT_FILE", c.CertFile)
-		if err != nil {
-			return nil, err
-		}
-		key, err := load("NPHIES_CLIENT_KEY_FILE", c.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		if cert, err = nphiesclient.LoadPEM(crt, key); err != nil {
-			return nil, &config.SettingError{Name: "NPHIES_CLIENT_CERT_FILE", Problem: fault.Of(err).Safe}
-		}
+		o.Default = nphiesclient.PEMFiles(c.CertFile, c.KeyFile)
 	}
-	if cert.Certificate != nil {
-		o.ClientCertificate = func() (*tls.Certificate, error) { return &cert, nil }
+	switch {
+	case c.CertDir != "":
+		o.Own = func(license string) nphiesclient.Source { return nphiesclient.InDirectory(c.CertDir, license) }
+	case c.CertVaultPath != "":
+		path := strings.TrimRight(c.CertVaultPath, "/")
+		o.Own = func(license string) nphiesclient.Source { return nphiesclient.InVault(vault, path+"/"+license) }
 	}
 	if c.CAFile != "" {
-		body, err := load("NPHIES_CA_FILE", c.CAFile)
+		body, err := os.ReadFile(c.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, &config.SettingError{Name: "NPHIES_CA_FILE", Problem: "cannot read the file: " + cause(err)}
 		}
-		var pool *x509.CertPool
-		if pool, err = nphiesclient.LoadRoots(body); err != nil {
+		pool, err := nphiesclient.LoadRoots(body)
+		if err != nil {
 			return nil, &config.SettingError{Name: "NPHIES_CA_FILE", Problem: fault.Of(err).Safe}
 		}
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+		o.Config.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	}
-	return nphiesclient.New(o)
+	clients, err := nphiesclient.NewClients(o)
+	if err != nil {
+		return nil, &config.SettingError{Name: "NPHIES_BASE_URL", Problem: fault.Of(err).Safe}
+	}
+	return clients, nil
+}
+
+// LoadCertificates makes sure that each configured licence has a certificate, where one is needed. While Vault is away it is
+// asked again, for at most patience. Errors are *config.SettingError, or the cancellation of ctx.
+func LoadCertificates(ctx context.Context, c *config.Config, clients *nphiesclient.Clients, patience time.Duration) error {
+	setting := "NPHIES_CLIENT_PKCS12_FILE"
+	if c.CertFile != "" {
+		setting = "NPHIES_CLIENT_CERT_FILE"
+	}
+	if err := clients.LoadDefault(ctx); err != nil {
+		return &config.SettingError{Name: setting, Problem: fault.Of(err).Safe}
+	}
+	switch {
+	case c.CertDir != "":
+		setting = "NPHIES_CLIENT_CERT_DIR"
+	case c.CertVaultPath != "":
+		setting = "NPHIES_CLIENT_VAULT_PATH"
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, license := range c.Licenses() {
+		var last error // the end of patience says nothing, the last answer does
+		load := func() error {
+			err := clients.Load(ctx, license)
+			if err != nil && !fault.Is(err, fault.Unavailable) {
+				return backoff.Permanent(err)
+			}
+			if ctx.Err() == nil {
+				last = err
+			}
+			return err
+		}
+		wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+		if err := backoff.Retry(load, backoff.WithContext(wait, ctx)); err != nil {
+			if last != nil && ctx.Err() != nil {
+				err = last
+			}
+			return &config.SettingError{Name: setting, Problem: "licence " + license + ": " + fault.Of(err).Safe}
+		}
+	}
+	return nil
 }
 
 func cause(err error) string {

@@ -64,6 +64,7 @@ func (s Seconds) String() string { return time.Duration(s).String() }
 type Config struct {
 	Servers
 	NPHIES
+	Vault
 	Teams
 	Links
 	Process
@@ -87,10 +88,35 @@ type NPHIES struct {
 	PKCS12Pass      Secret  `env:"NPHIES_CLIENT_PKCS12_PASSWORD" doc:"Its passphrase."`
 	CertFile        string  `env:"NPHIES_CLIENT_CERT_FILE" doc:"Client certificate as PEM, instead of PKCS#12."`
 	KeyFile         string  `env:"NPHIES_CLIENT_KEY_FILE" doc:"Its key as PEM."`
+	CertDir         string  `env:"NPHIES_CLIENT_CERT_DIR" doc:"Folder with one certificate per provider licence: <licence>.p12 with <licence>.pass, or <licence>.crt with <licence>.key (PEM). A licence without one uses the certificate above."`
+	CertVaultPath   string  `env:"NPHIES_CLIENT_VAULT_PATH" doc:"The same in Vault (KV version 2): below this path one secret per provider licence, with pkcs12 (base64) and passphrase, or certificate and key (PEM); optionally ca. Example: secret/nphies/certificates."`
+	CertReload      Seconds `env:"NPHIES_CLIENT_CERT_RELOAD" envDefault:"60" doc:"How often certificates are looked at for changes. Files are also looked at before each message."`
+	MaxAnswerBytes  int64   `env:"NPHIES_MAX_ANSWER_BYTES" envDefault:"10485760" doc:"Largest answer that is read, in bytes, 1 MB to 1 GB. NPHIES' own limit is 10 MB."`
 	CAFile          string  `env:"NPHIES_CA_FILE" doc:"PEM with the authorities that NPHIES' own certificate may be signed by; the system's when empty."`
 	IdentifierURL   string  `env:"NPHIES_IDENTIFIER_BASE" envDefault:"http://nphiesq.example" doc:"Base of our own identifier systems (poll requests): <base>/task."`
 	OfflineRetry    Seconds `env:"NPHIES_OFFLINE_RETRY" envDefault:"60" doc:"Least delay before the same claim is sent again after NPHIES answered that the payer is offline."`
+	PollProfile     string  `env:"NPHIES_POLL_PROFILE" envDefault:"task" doc:"Profile of the Task in polls: task, or poll-request once NPHIES takes it."`
+	ProfileVersion  string  `env:"NPHIES_PROFILE_VERSION" envDefault:"1.0.0" doc:"Version behind each profile address."`
+	EncounterClass  bool    `env:"NPHIES_ENCOUNTER_PROFILE_PER_CLASS" envDefault:"false" doc:"Writes the newer profiles encounter-claim-AMB and so on instead of encounter."`
+	PriorAuthExt    string  `env:"NPHIES_PRIORAUTH_EXTENSION" envDefault:"priorauth-response" doc:"Name of the extension that quotes an authorization answer: priorauth-response, or priorauthresponse as one onboarding integration has to write it."`
+	Rules           string  `env:"NPHIES_RULES" doc:"Pre-flight rules to change, since NPHIES changes them: BV-00803=off, BV-01010=warning, BV-00501=error, separated by commas or blanks. docs/conformance.md lists them."`
 	Concurrency     int     `env:"NPHIES_SUBMIT_CONCURRENCY" envDefault:"4" doc:"Submissions one worker runs at a time, 1 to 100."`
+}
+
+// Vault is where secrets may be kept, instead of files and the environment.
+type Vault struct {
+	VaultAddr      string `env:"VAULT_ADDR" doc:"Address of HashiCorp Vault. Empty: Vault is not used."`
+	VaultNamespace string `env:"VAULT_NAMESPACE" doc:"Namespace, for Vault Enterprise."`
+	VaultCACert    string `env:"VAULT_CACERT" doc:"PEM file with the authorities that Vault's own certificate may be signed by; the system's when empty."`
+	VaultToken     Secret `env:"VAULT_TOKEN" doc:"Login by token."`
+	VaultTokenFile string `env:"VAULT_TOKEN_FILE" doc:"Login by the token in a file, as Vault Agent keeps it."`
+	VaultRoleID    string `env:"VAULT_ROLE_ID" doc:"Login by AppRole: the role id."`
+	VaultSecretID  Secret `env:"VAULT_SECRET_ID" doc:"Its secret id."`
+	VaultSecretIDF string `env:"VAULT_SECRET_ID_FILE" doc:"File with the secret id, instead."`
+	VaultAppRole   string `env:"VAULT_APPROLE_MOUNT" envDefault:"approle" doc:"Where the AppRole method is mounted."`
+	VaultK8sRole   string `env:"VAULT_K8S_ROLE" doc:"Login by Kubernetes: the role."`
+	VaultK8sMount  string `env:"VAULT_K8S_MOUNT" envDefault:"kubernetes" doc:"Where the Kubernetes method is mounted."`
+	VaultK8sToken  string `env:"VAULT_K8S_TOKEN_FILE" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" doc:"File with the service account's token."`
 }
 
 // Teams is notifying.
@@ -270,10 +296,13 @@ func (c *Config) check() error {
 	positive("TEAMS_RETRY_BASE", c.RetryBase)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)
+	oneOf("NPHIES_POLL_PROFILE", c.PollProfile, "task", "poll-request")
+	oneOf("NPHIES_PRIORAUTH_EXTENSION", c.PriorAuthExt, "priorauth-response", "priorauthresponse")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
 	link("NPHIES_BASE_URL", c.BaseURL)
+	link("VAULT_ADDR", c.VaultAddr)
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
 	for _, l := range []struct{ name, v string }{
 		{"MONITOR_URL", c.MonitorURL},
@@ -299,6 +328,36 @@ func (c *Config) check() error {
 	}
 	if c.CertFile != "" && c.PKCS12File != "" {
 		bad("NPHIES_CLIENT_PKCS12_FILE", "set either this or NPHIES_CLIENT_CERT_FILE")
+	}
+	if c.CertDir != "" && c.CertVaultPath != "" {
+		bad("NPHIES_CLIENT_CERT_DIR", "set either this or NPHIES_CLIENT_VAULT_PATH")
+	}
+	if c.CertVaultPath != "" && c.VaultAddr == "" {
+		bad("NPHIES_CLIENT_VAULT_PATH", "set VAULT_ADDR, too")
+	}
+	if c.MaxAnswerBytes < 1<<20 || c.MaxAnswerBytes > 1<<30 {
+		bad("NPHIES_MAX_ANSWER_BYTES", "%d is not allowed; want 1048576 to 1073741824", c.MaxAnswerBytes)
+	}
+	positive("NPHIES_CLIENT_CERT_RELOAD", c.CertReload)
+	var logins []string
+	for _, l := range []struct{ name, value string }{
+		{"VAULT_TOKEN", string(c.VaultToken)},
+		{"VAULT_TOKEN_FILE", c.VaultTokenFile},
+		{"VAULT_ROLE_ID", c.VaultRoleID},
+		{"VAULT_K8S_ROLE", c.VaultK8sRole},
+	} {
+		if l.value != "" {
+			logins = append(logins, l.name)
+		}
+	}
+	switch {
+	case c.VaultAddr != "" && len(logins) == 0:
+		bad("VAULT_ADDR", "needs a login: set VAULT_TOKEN, VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_K8S_ROLE")
+	case len(logins) > 1:
+		bad(logins[1], "set only one login, %s is set, too", logins[0])
+	}
+	if c.VaultRoleID != "" && (c.VaultSecretID == "") == (c.VaultSecretIDF == "") {
+		bad("VAULT_ROLE_ID", "set either VAULT_SECRET_ID or VAULT_SECRET_ID_FILE with it")
 	}
 	return errors.Join(errs...)
 }

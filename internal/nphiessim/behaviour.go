@@ -209,7 +209,7 @@ type Choice struct {
 	Behaviour string `json:"behaviour"`
 }
 
-// ErrUnknownBehaviour: the table of behaviours has no such name.
+// ErrUnknownBehaviour means that the table of behaviours has no such name.
 var ErrUnknownBehaviour = errors.New("unknown behaviour")
 
 // Choose sets what becomes of the messages with an identifier, from their next new arrival on. It wins over what the identifier

@@ -24,7 +24,8 @@ func profiled(name string) string { return `"` + profileURL(name) + `"` }
 // kind makes another type of claim of the professional one.
 func kind(claimType, subType string) []edit {
 	return []edit{
-		{"Claim.type.coding[0].code", `"` + claimType + `"`}, {"Claim.subType.coding[0].code", `"` + subType + `"`},
+		{"Claim.type.coding[0].code", `"` + claimType + `"`},
+		{"Claim.subType.coding[0].code", `"` + subType + `"`},
 		{"Claim.meta.profile[0]", profiled(claimType + "-claim")},
 	}
 }
@@ -38,7 +39,8 @@ var (
 		{"Claim.diagnosis[1]", `{"sequence":2,"diagnosisCodeableConcept":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-am","code":"R52"}]},"type":[{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/diagnosis-type","code":"admitting"}]}],"onAdmission":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/diagnosis-on-admission","code":"y"}]}}`},
 	})
 	emergencyEdits = []edit{
-		{"Claim.subType.coding[0].code", `"emr"`}, {"Encounter.class.code", `"EMER"`},
+		{"Claim.subType.coding[0].code", `"emr"`},
+		{"Encounter.class.code", `"EMER"`},
 		{"Encounter.ext(emergency-arrival-code)", `{"valueCodeableConcept":` + coding + `}`},
 		{"Encounter.ext(triageCategory)", `{"valueCodeableConcept":` + coding + `}`},
 		{"Encounter.ext(triageDate)", `{"valueDateTime":"2026-02-10T09:21:00+03:00"}`},
@@ -46,18 +48,23 @@ var (
 		{"Encounter.ext(emergencyDepartmentDisposition)", `{"valueCodeableConcept":` + coding + `}`},
 	}
 	visionEdits = slices.Concat(kind("vision", "op"), []edit{
-		{"Claim.ext(encounter)", ``}, {"Bundle.entry[2]", ``},
-		{"Claim.item[0].ext(maternity)", ``}, {"Claim.item[1].ext(maternity)", ``},
+		{"Claim.ext(encounter)", ``},
+		{"Bundle.entry[2]", ``},
+		{"Claim.item[0].ext(maternity)", ``},
+		{"Claim.item[1].ext(maternity)", ``},
 	})
 )
 
 // authorized makes a prior authorization of a claim: what its profile does not have is left out.
-func authorized(claimType string, edits []edit, items int) []edit {
+func authorized(claimType string, edits []edit) []edit {
 	out := slices.Concat(edits, []edit{
-		{"MessageHeader.eventCoding.code", `"priorauth-request"`}, {"Claim.use", `"preauthorization"`},
-		{"Claim.meta.profile[0]", profiled(claimType + "-priorauth")}, {"Claim.ext(episode)", ``}, {"Claim.ext(accountingPeriod)", ``},
+		{"MessageHeader.eventCoding.code", `"priorauth-request"`},
+		{"Claim.use", `"preauthorization"`},
+		{"Claim.meta.profile[0]", profiled(claimType + "-priorauth")},
+		{"Claim.ext(episode)", ``},
+		{"Claim.ext(accountingPeriod)", ``},
 	})
-	for i := range items {
+	for i := range 2 {
 		out = append(out, edit{fmt.Sprintf("Claim.item[%d].ext(patientInvoice)", i), ``})
 	}
 	return out
@@ -95,15 +102,15 @@ var goodMessages = map[string]struct {
 	})},
 	"vision": {"claim-request-professional", visionEdits},
 
-	"institutional authorization": {"claim-request-professional", append(authorized("institutional", admissionEdits, 2),
+	"institutional authorization": {"claim-request-professional", append(authorized("institutional", admissionEdits),
 		edit{"Claim.supportingInfo[14]", infoHead + `estimated-Length-of-Stay"}]},"valueQuantity":{"value":2,"system":"http://unitsofmeasure.org","code":"d"}}`},
 		edit{"Claim.ext(transfer)", yes}, edit{"Encounter.meta.profile[0]", profiled("encounter-auth-IMP")})},
-	"professional authorization": {"claim-request-professional", append(authorized("professional", nil, 2),
+	"professional authorization": {"claim-request-professional", append(authorized("professional", nil),
 		edit{"Claim.item[0].servicedDate", `"2026-02-10"`}, edit{"Claim.item[0].ext(patient-share)", ``})},
-	"oral authorization":     {"claim-request-professional", authorized("oral", kind("oral", "op"), 2)},
-	"pharmacy authorization": {"claim-request-pharmacy", authorized("pharmacy", nil, 2)},
-	"vision authorization":   {"claim-request-professional", authorized("vision", visionEdits, 2)},
-	"authorization for later": {"claim-request-professional", append(authorized("professional", nil, 2),
+	"oral authorization":     {"claim-request-professional", authorized("oral", kind("oral", "op"))},
+	"pharmacy authorization": {"claim-request-pharmacy", authorized("pharmacy", nil)},
+	"vision authorization":   {"claim-request-professional", authorized("vision", visionEdits)},
+	"authorization for later": {"claim-request-professional", append(authorized("professional", nil),
 		edit{"Encounter.period", `{"start":"2026-03-01T09:00:00+03:00"}`},
 		edit{"Claim.item[0].servicedDate", `"2026-03-02"`}, edit{"Claim.item[1].servicedDate", `"2026-03-02"`})},
 
@@ -114,8 +121,12 @@ var goodMessages = map[string]struct {
 		{"Claim.patient.reference", `"Patient/b9156bfe-bb69-571e-aeee-4f2a309421d6"`}, {"Encounter.subject.reference", `"Patient/b9156bfe-bb69-571e-aeee-4f2a309421d6"`},
 	}},
 	"half up": {"claim-request-professional", []edit{
-		{"Claim.item[1].quantity.value", `1`}, {"Claim.item[1].unitPrice.value", `1.17`}, {"Claim.item[1].factor", `0.5`}, {"Claim.item[1].ext(tax)", ``},
-		{"Claim.item[1].net.value", `0.59`}, {"Claim.total.value", `230.59`},
+		{"Claim.item[1].quantity.value", `1`},
+		{"Claim.item[1].unitPrice.value", `1.17`},
+		{"Claim.item[1].factor", `0.5`},
+		{"Claim.item[1].ext(tax)", ``},
+		{"Claim.item[1].net.value", `0.59`},
+		{"Claim.total.value", `230.59`},
 	}},
 	"details": {"claim-request-professional", []edit{
 		{"Claim.item[0].detail", detailed("100.1")}, {"Claim.item[0].ext(tax)", ``}, {"Claim.item[0].net.value", `200.0`}, {"Claim.total.value", `303.50`},
@@ -129,7 +140,8 @@ var goodMessages = map[string]struct {
 		{"Claim.supportingInfo[1].reason", `{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/systolic-absence-reason","code":"x"}]}`},
 	}},
 	"offline eligibility": {"claim-request-professional", []edit{
-		{"Claim.ext(eligibility-response)", ``}, {"Claim.ext(eligibility-offline-reference)", `{"valueString":"by phone"}`},
+		{"Claim.ext(eligibility-response)", ``},
+		{"Claim.ext(eligibility-offline-reference)", `{"valueString":"by phone"}`},
 		{"Claim.ext(eligibility-offline-date)", `{"valueDateTime":"2026-02-10"}`},
 	}},
 	"period": {"claim-request-professional", []edit{
@@ -144,7 +156,9 @@ var goodMessages = map[string]struct {
 	}},
 	"related claim": {"claim-request-professional", []edit{{"Claim.related", `[{"claim":{"identifier":{"system":"known","value":"b"}},"relationship":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/related-claim-relationship","code":"prior"}]}}]`}}},
 	"infant": {"claim-request-professional", slices.Concat(admissionEdits, []edit{
-		{"Patient.birthDate", `"2026-02-09"`}, {"Claim.ext(newborn)", yes}, {"Claim.diagnosis[0].diagnosisCodeableConcept.coding[0].code", `"Z38.0"`},
+		{"Patient.birthDate", `"2026-02-09"`},
+		{"Claim.ext(newborn)", yes},
+		{"Claim.diagnosis[0].diagnosisCodeableConcept.coding[0].code", `"Z38.0"`},
 		{"Claim.supportingInfo[14]", infoHead + `birth-weight"}]},"valueQuantity":{"value":3.4,"system":"http://unitsofmeasure.org","code":"kg"}}`},
 		{"Claim.supportingInfo[15]", strings.Replace(infoHead, "99", "98", 1) + `admission-weight"}]},"valueQuantity":{"value":3.4,"system":"http://unitsofmeasure.org","code":"kg"}}`},
 	})},
@@ -168,13 +182,18 @@ var goodMessages = map[string]struct {
 	}},
 	"single claim with batch extensions": {"claim-request-professional", batched(1)},
 	"eligibility by discovery": {"eligibility-request", []edit{
-		{"CoverageEligibilityRequest.insurance", ``}, {"CoverageEligibilityRequest.purpose", `["discovery"]`}, {"CoverageEligibilityRequest.ext(newborn)", yes},
-		{"CoverageEligibilityRequest.servicedPeriod", ``}, {"CoverageEligibilityRequest.servicedDate", `"2026-02-10"`},
+		{"CoverageEligibilityRequest.insurance", ``},
+		{"CoverageEligibilityRequest.purpose", `["discovery"]`},
+		{"CoverageEligibilityRequest.ext(newborn)", yes},
+		{"CoverageEligibilityRequest.servicedPeriod", ``},
+		{"CoverageEligibilityRequest.servicedDate", `"2026-02-10"`},
 		{"Bundle.entry[7]", `{"fullUrl":"urn:uuid:l","resource":{"resourceType":"Location","id":"l","meta":{"profile":[` + profiled("location") + `]}}}`},
 		{"CoverageEligibilityRequest.facility", `{"reference":"urn:uuid:l"}`},
 	}},
 	"poll that excludes": {"poll-request", []edit{
-		{"Task.input[0].type.coding[0].code", `"exclude-message-type"`}, {"Task.input[1].type.coding[0].code", `"period"`}, {"Task.input[1].valueCode", ``},
+		{"Task.input[0].type.coding[0].code", `"exclude-message-type"`},
+		{"Task.input[1].type.coding[0].code", `"period"`},
+		{"Task.input[1].valueCode", ``},
 		{"Task.input[1].valuePeriod", `{"start":"2026-02-10","end":"2026-02-10"}`},
 	}},
 }

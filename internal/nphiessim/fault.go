@@ -48,7 +48,7 @@ var faultKinds = map[string]FaultKind{
 // errorCode is what a code of the exchange or of a payer looks like.
 var errorCode = regexp.MustCompile(`^([A-Z]{2}-\d{5}|\d{1,5})$`)
 
-// ErrFault: a fault cannot be scripted; the message says why.
+// ErrFault means that a fault cannot be scripted; the message says why.
 var ErrFault = errors.New("fault")
 
 // check tells what a fault lacks.

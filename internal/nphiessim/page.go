@@ -178,17 +178,21 @@ func (s *Sim) controlPage(w http.ResponseWriter, r *http.Request) {
 			Kept       int
 			Requests   []shownRequest
 			Behaviours []Behaviour
-		}{p, []shownCount{
-			{"requests", st.Requests},
-			{"claims billed", st.Billed},
-			{"authorizations", st.Authorizations},
-			{"identifiers with changed contents", st.Changed},
-			{"requests refused", st.Refused},
-			{"faults", st.Faults},
-			{"messages waiting", st.Waiting},
-			{"messages delivered", st.Delivered},
-		}, claims[:min(len(claims), maxShown)], note, f, playedEvents(), licenses, len(requests), len(kept),
-			fold(kept[:min(len(kept), maxShown)]), Behaviours()}
+		}{
+			p,
+			[]shownCount{
+				{"requests", st.Requests},
+				{"claims billed", st.Billed},
+				{"authorizations", st.Authorizations},
+				{"identifiers with changed contents", st.Changed},
+				{"requests refused", st.Refused},
+				{"faults", st.Faults},
+				{"messages waiting", st.Waiting},
+				{"messages delivered", st.Delivered},
+			},
+			claims[:min(len(claims), maxShown)], note, f, playedEvents(), licenses, len(requests), len(kept),
+			fold(kept[:min(len(kept), maxShown)]), Behaviours(),
+		}
 	})
 }
 

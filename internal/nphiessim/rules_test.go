@@ -318,8 +318,6 @@ var brokenClaims = []broken{
 	one("RE-00169", "Encounter.serviceProvider", ``),
 	one("BV-00811", "Encounter.period.start", `"2026-02-10"`),
 	one("BV-00736", "Encounter.ext(serviceEventType)", ``),
-	one("BV-00044", "Claim.item[0].detail", `[{"sequence":1},{"sequence":1}]`),
-	one("BV-00044", "Claim.item[0].detail", `[{"sequence":1,"subDetail":[{"sequence":2},{"sequence":2}]}]`),
 	one("BV-00811", "Encounter.period.end", `"2026-02-10"`),
 	one("GE-00013", "Patient.name", `{"text":"x"}`),
 	one("GE-00013", "Claim.careTeamSequence", `1`),
@@ -470,6 +468,11 @@ var brokenPolls = []broken{
 	{"BV-00216", []edit{{"Task.input[0].type.coding[0].code", `"period"`}, {"Task.input[1].type.coding[0].code", `"period"`}}},
 }
 
+var brokenDetails = []broken{
+	one("BV-00044", "Claim.item[0].detail[1].sequence", `1`),
+	one("BV-00044", "Claim.item[0].detail[0].subDetail[0].sequence", ``),
+}
+
 var brokenCancels = []broken{
 	one("IC-01428", "Task.focus.identifier", ``),
 	one("RE-00169", "Task.owner", ``),
@@ -484,7 +487,7 @@ func TestRules(t *testing.T) {
 		"claim-request-professional": brokenClaims, "claim-request-pharmacy": brokenPharmacy, "institutional": brokenAdmissions,
 		"emergency": brokenEmergencies, "oral": brokenOral, "vision": brokenVision, "institutional authorization": brokenAuthorizations,
 		"eligibility-request": brokenEligibility, "poll-request": brokenPolls, "cancel-request": brokenCancels,
-		"communication": brokenCommunications, "payment-notice": brokenPaymentNotices, "batch-request": brokenBatches,
+		"details": brokenDetails, "communication": brokenCommunications, "payment-notice": brokenPaymentNotices, "batch-request": brokenBatches,
 	} {
 		now := timeFor(name)
 		if name == "claim-request-professional" {
@@ -535,7 +538,7 @@ func TestRulesTable(t *testing.T) {
 	}
 	i := slices.IndexFunc(list, func(r Rule) bool { return r.ID == "BV-00251" })
 	require.Equal(t, Rule{
-		ID: "BV-00251", Where: "Claim.(item|detail|subDetail).net", Text: "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
+		ID: "BV-00251", Where: "Claim.item, detail, subDetail.net", Text: "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
 		Events: []string{eventAuth, eventClaim},
 	}, list[i])
 }

@@ -36,7 +36,7 @@ type Settings struct {
 	StatusConcept bool `json:"status_concept"`
 }
 
-// ErrSpelling: the spelling is not one of Spellings.
+// ErrSpelling means that the spelling is not one of Spellings.
 var ErrSpelling = errors.New("spelling must be guide, oba or samples")
 
 func (s Settings) orGuide() Settings {

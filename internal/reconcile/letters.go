@@ -95,7 +95,7 @@ func (l *Letters) Write(ctx context.Context, d Dead) error {
 func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a *cards.APIError) error {
 	t := asynq.NewTask(d.Type, d.Payload)
 	switch d.Type {
-	case tasks.TypeSubmit:
+	case tasks.TypeSubmit, tasks.TypePriorAuth:
 		p, err := tasks.Decode[tasks.SubmitPayload](t)
 		if err != nil {
 			return nil //nolint:nilerr // an unreadable payload is kept as a letter without a claim
@@ -129,6 +129,26 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 			row.FirstFailedAt = *c.FirstFailedAt
 		}
 		a.Operation, a.License = cards.OperationEligibility, c.License
+	case tasks.TypeStatus, tasks.TypeCancel:
+		p, err := tasks.Decode[tasks.FHIRTaskPayload](t)
+		if err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		x, err := l.Store.FHIRTask(ctx, p.TaskID)
+		if store.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		row.FHIRTaskID, row.License, row.Reference = &x.ID, x.License, x.Identifier.Value
+		if x.FirstFailedAt != nil {
+			row.FirstFailedAt = *x.FirstFailedAt
+		}
+		a.Operation, a.ClaimID, a.ClaimRef, a.License = cards.OperationStatus, x.ClaimID.String(), x.Identifier.Value, x.License
+		if d.Type == tasks.TypeCancel {
+			a.Operation = cards.OperationCancel
+		}
 	case tasks.TypePoll:
 		if p, err := tasks.Decode[tasks.PollPayload](t); err == nil {
 			row.License, row.Reference = p.License, p.License

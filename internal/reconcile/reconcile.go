@@ -76,18 +76,35 @@ func (r *Reconciler) Once(ctx context.Context) error {
 	return errors.Join(
 		r.queue.Register(ctx),
 		r.archived(ctx),
-		r.missing(ctx, "claim", r.store.ClaimsToSubmit, r.store.RenewClaim, tasks.NewSubmit),
-		r.missing(ctx, "eligibility check", r.store.ChecksToSend, r.store.RenewCheck, tasks.NewEligibility),
+		r.missing(ctx, "claim", r.store.ClaimsToSubmit, r.store.RenewClaim, submission),
+		r.missing(ctx, "eligibility check", r.store.ChecksToSend, r.store.RenewCheck, check),
+		r.missing(ctx, "FHIR task", r.store.FHIRTasksToSend, r.store.RenewFHIRTask, fhirTask),
 		r.recheck(ctx),
 		r.polls(ctx),
 		r.channels(ctx),
 	)
 }
 
+func submission(w store.Wish) tasks.Task {
+	if w.Kind == store.UsePreauthorization {
+		return tasks.NewPriorAuth(w.ID, w.Episode)
+	}
+	return tasks.NewSubmit(w.ID, w.Episode)
+}
+
+func check(w store.Wish) tasks.Task { return tasks.NewEligibility(w.ID, w.Episode) }
+
+func fhirTask(w store.Wish) tasks.Task {
+	if w.Kind == store.TaskCancel {
+		return tasks.NewCancel(w.ID, w.Episode)
+	}
+	return tasks.NewStatus(w.ID, w.Episode)
+}
+
 // missing enqueues what the record wishes. A task that is there is a conflict and stays. One that is there only as completed
 // or archived will not run again: the row gets a new budget, unless it is a dead letter that waits for a person.
 func (r *Reconciler) missing(ctx context.Context, what string, find func(context.Context, time.Time, uuid.UUID, int) ([]store.Wish, error),
-	renew func(context.Context, uuid.UUID, int) (int, error), task func(uuid.UUID, int) tasks.Task,
+	renew func(context.Context, uuid.UUID, int) (int, error), task func(store.Wish) tasks.Task,
 ) error {
 	before := r.opt.Now().Add(-r.opt.Settle)
 	found := 0
@@ -98,7 +115,7 @@ func (r *Reconciler) missing(ctx context.Context, what string, find func(context
 		}
 		for _, w := range wishes {
 			after = w.ID
-			t := task(w.ID, w.Episode)
+			t := task(w)
 			existed, err := r.queue.Enqueue(ctx, t)
 			if err != nil {
 				return err
@@ -115,7 +132,8 @@ func (r *Reconciler) missing(ctx context.Context, what string, find func(context
 				if err != nil || episode == 0 {
 					return err
 				}
-				if _, err := r.queue.Enqueue(ctx, task(w.ID, episode)); err != nil {
+				w.Episode = episode
+				if _, err := r.queue.Enqueue(ctx, task(w)); err != nil {
 					return err
 				}
 			}
@@ -138,7 +156,7 @@ func (r *Reconciler) recheck(ctx context.Context) error {
 		return err
 	}
 	for _, w := range wishes {
-		if _, err := r.queue.Enqueue(ctx, tasks.NewSubmit(w.ID, w.Episode)); err != nil {
+		if _, err := r.queue.Enqueue(ctx, submission(w)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -50,9 +51,16 @@ type Identifier struct {
 	Value  string `json:"value"`
 }
 
-// Claim is a row of claims. It holds no personal data.
+// Uses of a claim.
+const (
+	UseClaim            = "claim"
+	UsePreauthorization = "preauthorization"
+)
+
+// Claim is a row of claims, or a prior authorization: both live alike. It holds no personal data.
 type Claim struct {
 	ID            uuid.UUID
+	Use           string // UseClaim or UsePreauthorization
 	License       string
 	Identifier    Identifier
 	Payer         string
@@ -78,19 +86,25 @@ type Claim struct {
 	SubmittedAt   *time.Time
 	AdjudicatedAt *time.Time
 	NextPollAt    *time.Time
-	CreatedAt     time.Time
-	UpdatedAt     time.Time
+	// PreAuthRef is what an authorization gives, valid from PreAuthStart to PreAuthEnd, dates as sent.
+	PreAuthRef   string
+	PreAuthStart string
+	PreAuthEnd   string
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
 
-const claimColumns = `id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
+const claimColumns = `id, use, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
 	amount_claimed, amount_approved, amount_patient, items_approved, disposition, error_kind, error_code, error_text, header_id, bundle_id,
-	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, created_at, updated_at`
+	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, preauth_ref, preauth_start, preauth_end,
+	created_at, updated_at`
 
 func scanClaim(row pgx.CollectableRow) (Claim, error) {
 	var c Claim
-	err := row.Scan(&c.ID, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
+	err := row.Scan(&c.ID, &c.Use, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
 		&c.Claimed, &c.Approved, &c.PatientShare, &c.ItemsApproved, &c.Disposition, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID,
-		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt, &c.CreatedAt, &c.UpdatedAt)
+		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt,
+		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.CreatedAt, &c.UpdatedAt)
 	return c, err
 }
 
@@ -109,6 +123,7 @@ func oneClaim(ctx context.Context, q querier, where string, args ...any) (Claim,
 
 // NewClaim is a claim to be kept, with the bytes to be sent.
 type NewClaim struct {
+	Use        string // UseClaim by default
 	License    string
 	Identifier Identifier
 	Payer      string
@@ -132,9 +147,10 @@ func (s *Store) CreateClaim(ctx context.Context, n NewClaim) (c Claim, created b
 	err = s.tx(ctx, "keep claim", func(tx pgx.Tx) error {
 		id := newID()
 		tag, err := tx.Exec(ctx, `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype,
-			item_count, amount_claimed, header_id, bundle_id, source_hash) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)
+			item_count, amount_claimed, header_id, bundle_id, source_hash, use) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)
 			ON CONFLICT ON CONSTRAINT claims_identifier_key DO NOTHING`,
-			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.Type, n.SubType, n.Items, n.Claimed, n.HeaderID, n.BundleID, n.SourceHash)
+			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.Type, n.SubType, n.Items, n.Claimed, n.HeaderID, n.BundleID, n.SourceHash,
+			cmp.Or(n.Use, UseClaim))
 		if err != nil {
 			return err
 		}
@@ -160,10 +176,35 @@ func (s *Store) Claim(ctx context.Context, id uuid.UUID) (Claim, error) {
 	return c, wrap("read claim", err)
 }
 
-// ClaimByIdentifier returns the claim of a licence with this identifier, or a fault of Kind NotFound.
+// ClaimByIdentifier returns the claim of a licence with this identifier, or a fault of Kind NotFound. The letter case of the
+// system does not matter; without a system the value must be unique in the licence.
 func (s *Store) ClaimByIdentifier(ctx context.Context, license string, id Identifier) (Claim, error) {
-	c, err := oneClaim(ctx, s.pool, `license = $1 AND identifier_system = $2 AND identifier_value = $3`, license, id.System, id.Value)
-	return c, wrap("read claim", err)
+	return s.claimBy(ctx, `license = $1 AND identifier_value = $3 AND ($2 = '' OR lower(identifier_system) = lower($2))`, license, id)
+}
+
+// ClaimByResponse returns the claim of a licence that was answered under this identifier of the payer, or a fault of Kind
+// NotFound.
+func (s *Store) ClaimByResponse(ctx context.Context, license string, id Identifier) (Claim, error) {
+	return s.claimBy(ctx, `license = $1 AND id IN (SELECT claim_id FROM claim_responses WHERE response_value = $3
+		AND ($2 = '' OR response_system = '' OR lower(response_system) = lower($2)))`, license, id)
+}
+
+func (s *Store) claimBy(ctx context.Context, where, license string, id Identifier) (Claim, error) {
+	if id.Value == "" {
+		return Claim{}, wrap("read claim", pgx.ErrNoRows)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+claimColumns+` FROM claims WHERE `+where+` LIMIT 2`, license, id.System, id.Value)
+	if err != nil {
+		return Claim{}, wrap("read claim", err)
+	}
+	found, err := pgx.CollectRows(rows, scanClaim)
+	switch {
+	case err != nil:
+		return Claim{}, wrap("read claim", err)
+	case len(found) != 1:
+		return Claim{}, wrap("read claim", pgx.ErrNoRows)
+	}
+	return found[0], nil
 }
 
 // ClaimFilter chooses claims; zero fields choose all.
@@ -171,6 +212,8 @@ type ClaimFilter struct {
 	States []State
 	// Values are identifier values.
 	Values []string
+	// Use is UseClaim or UsePreauthorization.
+	Use string
 	// Limit is the most rows to return, 0 for all.
 	Limit int
 }
@@ -187,7 +230,7 @@ func (s *Store) Claims(ctx context.Context, f ClaimFilter) ([]Claim, error) {
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+claimColumns+` FROM claims
 		WHERE (cardinality($1::text[]) = 0 OR state = ANY ($1)) AND (cardinality($2::text[]) = 0 OR identifier_value = ANY ($2))
-		ORDER BY created_at DESC, id LIMIT $3`, states, append([]string{}, f.Values...), limit)
+		AND ($4 = '' OR use = $4) ORDER BY created_at DESC, id LIMIT $3`, states, append([]string{}, f.Values...), limit, f.Use)
 	if err != nil {
 		return nil, wrap("list claims", err)
 	}
@@ -224,11 +267,15 @@ func (s *Store) ClaimCounts(ctx context.Context) ([]StateCount, error) {
 }
 
 // BeginSubmit prepares one attempt to send a claim: it counts the attempt, moves a received claim to submitting, and returns
-// the row and the id and bytes of its request. send is false when the claim has an outcome: then there is nothing to send.
+// the row and the id and bytes of its request. send is false when the claim has an outcome, or while its licence or payer is
+// paused: then there is nothing to send, and the reconciler asks again when the pause is over.
 func (s *Store) BeginSubmit(ctx context.Context, id uuid.UUID) (c Claim, request uuid.UUID, body []byte, send bool, err error) {
 	err = s.tx(ctx, "begin submission", func(tx pgx.Tx) error {
 		c, err = oneClaim(ctx, tx, `id = $1 FOR UPDATE`, id)
 		if err != nil || c.State.Outcome() {
+			return err
+		}
+		if paused, err := s.isPaused(ctx, tx, c.License, c.Payer); err != nil || paused {
 			return err
 		}
 		send = true
@@ -239,7 +286,7 @@ func (s *Store) BeginSubmit(ctx context.Context, id uuid.UUID) (c Claim, request
 		if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, attempts = $3 WHERE id = $1`, id, c.State, c.Attempts); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `SELECT id, body FROM messages WHERE claim_id = $1 AND direction = 'out' AND event = 'claim-request'`, id).Scan(&request, &body)
+		return tx.QueryRow(ctx, `SELECT id, body FROM messages WHERE claim_id = $1 AND direction = 'out' AND event IN ('claim-request', 'priorauth-request')`, id).Scan(&request, &body)
 	})
 	return c, request, body, send, err
 }
@@ -287,6 +334,10 @@ type Answer struct {
 	PatientShare  decimal.NullDecimal
 	ItemsApproved *int
 	Disposition   string
+	// PreAuthRef and its period come with an authorization.
+	PreAuthRef   string
+	PreAuthStart string
+	PreAuthEnd   string
 	// Detail is JSON for the claim page: items and reasons, without personal data.
 	Detail []byte
 	// Trouble is set when State is Failed.
@@ -341,7 +392,12 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		// Known. It still counts for a claim that is being submitted anew: NPHIES repeats its latest answer.
 		// So does an outcome for a claim that has none yet: it was first read as "try again".
 		if c.State != Received && c.State != Submitting && (c.State.Outcome() || !a.State.Outcome()) {
-			return out, nil
+			if c.State.Outcome() || c.ErrorText == "" {
+				return out, nil
+			}
+			// It came to a question that had failed before: that trouble is over.
+			_, err := tx.Exec(ctx, `UPDATE claims SET error_kind = '', error_code = '', error_text = '', first_failed_at = NULL WHERE id = $1`, c.ID)
+			return out, err
 		}
 	case err != nil:
 		return out, err
@@ -362,9 +418,10 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		c.NextPollAt = &a.RecheckAt
 	}
 	if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, amount_approved = $3, amount_patient = $4, items_approved = $5, disposition = $6,
-		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, first_failed_at = NULL WHERE id = $1`,
+		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, first_failed_at = NULL,
+		preauth_ref = $13, preauth_start = $14, preauth_end = $15 WHERE id = $1`,
 		c.ID, string(a.State), a.Approved, a.PatientShare, a.ItemsApproved, a.Disposition, a.Trouble.Kind, a.Trouble.Code, a.Trouble.Text,
-		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt); err != nil {
+		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt, a.PreAuthRef, a.PreAuthStart, a.PreAuthEnd); err != nil {
 		return out, err
 	}
 	if err := settleDeadLetters(ctx, tx, "claim_id", c.ID); err != nil {
@@ -427,14 +484,17 @@ func (s *Store) ClaimVersions(ctx context.Context, id uuid.UUID) ([]ClaimVersion
 type Wish struct {
 	ID      uuid.UUID
 	Episode int
+	// Kind is a claim's use or a FHIR Task's code, "" for others.
+	Kind string
 }
 
 // ClaimsToSubmit returns claims that ought to have a submit task and were not touched since before: received ones, and those
 // whose submission began; page by page, in the order of ids after the given one. The caller enqueues them; a task that exists
 // already is a conflict and changes nothing.
 func (s *Store) ClaimsToSubmit(ctx context.Context, before time.Time, after uuid.UUID, limit int) ([]Wish, error) {
-	return s.wishes(ctx, `SELECT c.id, c.episode FROM claims c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
-		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = c.id AND d.state = 'open') ORDER BY c.id LIMIT $3`, before, after, limit)
+	return s.wishes(ctx, `SELECT c.id, c.episode, c.use FROM claims c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = c.id AND d.state = 'open') AND `+notPaused("$4")+` ORDER BY c.id LIMIT $3`,
+		before, after, limit, s.opt.Now())
 }
 
 func (s *Store) wishes(ctx context.Context, sql string, args ...any) ([]Wish, error) {
@@ -458,10 +518,10 @@ func (s *Store) RenewClaim(ctx context.Context, id uuid.UUID, episode int) (int,
 	return next, wrap("renew claim", err)
 }
 
-// RecheckDue takes pending claims whose next_poll_at has passed, moves that by again, and gives each a new episode, so that its
-// stored bytes are sent again: NPHIES answers a known claim with its latest response.
+// RecheckDue takes pending claims whose next_poll_at has passed and moves that by again. The caller asks for each of them.
 func (s *Store) RecheckDue(ctx context.Context, now time.Time, again time.Duration, limit int) ([]Wish, error) {
 	return s.wishes(ctx, `UPDATE claims SET next_poll_at = $1 + $2, episode = episode + 1 WHERE id IN (
-		SELECT id FROM claims WHERE state IN ('pending', 'pended') AND next_poll_at <= $1 ORDER BY next_poll_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-		RETURNING id, episode`, now, again, limit)
+		SELECT c.id FROM claims c WHERE c.state IN ('pending', 'pended') AND c.next_poll_at <= $1 AND `+notPaused("$1")+`
+		ORDER BY c.next_poll_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+		RETURNING id, episode, use`, now, again, limit)
 }

@@ -33,6 +33,7 @@ type DeadLetter struct {
 	Payload       json.RawMessage
 	ClaimID       *uuid.UUID
 	EligibilityID *uuid.UUID
+	FHIRTaskID    *uuid.UUID
 	License       string
 	Reference     string
 	Retried       int
@@ -49,8 +50,8 @@ type DeadLetter struct {
 	UpdatedAt     time.Time
 }
 
-const letterColumns = `id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, license, reference, retried, error_kind, error_code, error_text,
-	first_failed_at, last_failed_at, state, decided_by, decided_at, reason, created_at, updated_at`
+const letterColumns = `id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, fhir_task_id, license, reference, retried, error_kind, error_code,
+	error_text, first_failed_at, last_failed_at, state, decided_by, decided_at, reason, created_at, updated_at`
 
 func letters(ctx context.Context, q querier, where string, args ...any) ([]DeadLetter, error) {
 	rows, err := q.Query(ctx, `SELECT `+letterColumns+` FROM dead_letters `+where, args...)
@@ -91,7 +92,7 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		if len(d.Payload) == 0 {
 			d.Payload = []byte("{}")
 		}
-		if d.ClaimID == nil && d.EligibilityID == nil {
+		if d.ClaimID == nil && d.EligibilityID == nil && d.FHIRTaskID == nil {
 			// Polls and drains come again and again under new ids: while one waits for a person, its successors are the same trouble.
 			open, err := letters(ctx, tx, `WHERE task_type = $1 AND reference = $2 AND state = 'open' LIMIT 1`, d.TaskType, d.Reference)
 			if err != nil {
@@ -105,9 +106,10 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 			}
 		}
 		if _, err := tx.Exec(ctx, `INSERT INTO dead_letters (id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, license, reference, retried,
-			error_kind, error_code, error_text, first_failed_at, last_failed_at, state, reason) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18)`,
+			error_kind, error_code, error_text, first_failed_at, last_failed_at, state, reason, fhir_task_id)
+			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)`,
 			d.ID, d.Queue, d.TaskType, d.TaskID, d.Episode, d.Payload, d.ClaimID, d.EligibilityID, d.License, d.Reference, d.Retried,
-			d.ErrorKind, d.ErrorCode, d.ErrorText, d.FirstFailedAt, d.LastFailedAt, string(d.State), d.Reason); err != nil {
+			d.ErrorKind, d.ErrorCode, d.ErrorText, d.FirstFailedAt, d.LastFailedAt, string(d.State), d.Reason, d.FHIRTaskID); err != nil {
 			return err
 		}
 		if id = d.ID; d.State != LetterOpen {
@@ -224,6 +226,8 @@ func (s *Store) RetryLetter(ctx context.Context, d Decision) (Decided, error) {
 			err = tx.QueryRow(ctx, `UPDATE claims SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.ClaimID).Scan(&episode)
 		case l.EligibilityID != nil:
 			err = tx.QueryRow(ctx, `UPDATE eligibility_checks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.EligibilityID).Scan(&episode)
+		case l.FHIRTaskID != nil:
+			err = tx.QueryRow(ctx, `UPDATE fhir_tasks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.FHIRTaskID).Scan(&episode)
 		}
 		return episode, err
 	})
@@ -239,6 +243,8 @@ func (s *Store) DiscardLetter(ctx context.Context, d Decision) (Decided, error) 
 			_, err = tx.Exec(ctx, `UPDATE claims SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.ClaimID, text)
 		case l.EligibilityID != nil:
 			_, err = tx.Exec(ctx, `UPDATE eligibility_checks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.EligibilityID, text)
+		case l.FHIRTaskID != nil:
+			_, err = tx.Exec(ctx, `UPDATE fhir_tasks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.FHIRTaskID, text)
 		}
 		return 0, err
 	})

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -77,16 +79,41 @@ type NewCheck struct {
 	HeaderID   string
 	BundleID   string
 	SourceHash string
-	Body       []byte
+	// Patient is the person's identifier; only a hash of it is kept, for Eligible.
+	Patient Identifier
+	Body    []byte
+}
+
+// patientKey is a hash that finds the checks of one person with one payer.
+func patientKey(license, payer string, patient Identifier) string {
+	if patient.Value == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(license + "\x00" + payer + "\x00" + patient.System + "\x00" + patient.Value))
+	return hex.EncodeToString(sum[:])
+}
+
+// Eligible returns the identifier of the answer to an eligibility check that said yes: the check with this number if request
+// is given, if it was about this person, else the latest one of this person with this payer, of the last 30 days. It is zero
+// when there is none.
+func (s *Store) Eligible(ctx context.Context, license, payer string, request, patient Identifier) (Identifier, error) {
+	var id Identifier
+	err := s.pool.QueryRow(ctx, `SELECT response_system, response_value FROM eligibility_checks WHERE license = $1 AND payer = $2 AND state = 'eligible' AND response_value <> ''
+		AND CASE WHEN $3 <> '' THEN identifier_value = $3 AND ($4 = '' OR identifier_system = $4) AND patient_key IN ('', $5) ELSE patient_key <> '' AND patient_key = $5 AND answered_at > $6 END
+		ORDER BY answered_at DESC LIMIT 1`, license, payer, request.Value, request.System, patientKey(license, payer, patient), s.opt.Now().AddDate(0, 0, -30)).Scan(&id.System, &id.Value)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Identifier{}, nil
+	}
+	return id, wrap("find eligibility check", err)
 }
 
 // CreateCheck is CreateClaim for eligibility checks.
 func (s *Store) CreateCheck(ctx context.Context, n NewCheck) (c Check, created bool, err error) {
 	err = s.tx(ctx, "keep eligibility check", func(tx pgx.Tx) error {
 		id := newID()
-		tag, err := tx.Exec(ctx, `INSERT INTO eligibility_checks (id, license, identifier_system, identifier_value, payer, payer_name, header_id, bundle_id, source_hash)
-			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9) ON CONFLICT ON CONSTRAINT eligibility_checks_identifier_key DO NOTHING`,
-			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.HeaderID, n.BundleID, n.SourceHash)
+		tag, err := tx.Exec(ctx, `INSERT INTO eligibility_checks (id, license, identifier_system, identifier_value, payer, payer_name, header_id, bundle_id, source_hash, patient_key)
+			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10) ON CONFLICT ON CONSTRAINT eligibility_checks_identifier_key DO NOTHING`,
+			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.HeaderID, n.BundleID, n.SourceHash, patientKey(n.License, n.Payer, n.Patient))
 		if err != nil {
 			return err
 		}
@@ -129,6 +156,9 @@ func (s *Store) BeginCheck(ctx context.Context, id uuid.UUID) (c Check, request 
 	err = s.tx(ctx, "begin eligibility check", func(tx pgx.Tx) error {
 		c, err = oneCheck(ctx, tx, `id = $1 FOR UPDATE`, id)
 		if err != nil || c.State.Answered() {
+			return err
+		}
+		if paused, err := s.isPaused(ctx, tx, c.License, c.Payer); err != nil || paused {
 			return err
 		}
 		send = true
@@ -191,8 +221,9 @@ func (s *Store) RecordCheck(ctx context.Context, a CheckAnswer, events ...Event)
 
 // ChecksToSend is ClaimsToSubmit for eligibility checks.
 func (s *Store) ChecksToSend(ctx context.Context, before time.Time, after uuid.UUID, limit int) ([]Wish, error) {
-	return s.wishes(ctx, `SELECT c.id, c.episode FROM eligibility_checks c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
-		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.eligibility_id = c.id AND d.state = 'open') ORDER BY c.id LIMIT $3`, before, after, limit)
+	return s.wishes(ctx, `SELECT c.id, c.episode, '' FROM eligibility_checks c WHERE c.state IN ('received', 'submitting') AND c.updated_at < $1 AND c.id > $2
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.eligibility_id = c.id AND d.state = 'open') AND `+notPaused("$4")+` ORDER BY c.id LIMIT $3`,
+		before, after, limit, s.opt.Now())
 }
 
 // RenewCheck is RenewClaim for eligibility checks.

@@ -63,12 +63,6 @@ func (s *Store) ClaimMessages(ctx context.Context, claim uuid.UUID) ([]Message, 
 		http_status, content_type, ''::bytea, created_at FROM messages WHERE claim_id = $1 ORDER BY created_at, id`, claim)
 }
 
-// UnmatchedMessages returns messages from the mailbox that belong to no claim of ours, newest first, without their bodies.
-func (s *Store) UnmatchedMessages(ctx context.Context, limit int) ([]Message, error) {
-	return s.messages(ctx, `SELECT id, direction, event, license, claim_id, eligibility_id, reply_to, parent_id, position, bundle_id, header_id,
-		http_status, content_type, ''::bytea, created_at FROM messages WHERE parent_id IS NOT NULL AND claim_id IS NULL ORDER BY created_at DESC, id LIMIT $1`, limit)
-}
-
 func (s *Store) messages(ctx context.Context, sql string, args ...any) ([]Message, error) {
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {

@@ -21,6 +21,15 @@ type Event struct {
 	DeadLetterID *uuid.UUID
 }
 
+// Tell writes the notifications of events that belong to no change of the record.
+func (s *Store) Tell(ctx context.Context, events ...Event) (channels []string, err error) {
+	err = s.tx(ctx, "write notifications", func(tx pgx.Tx) error {
+		channels, err = s.insertEvents(ctx, tx, events)
+		return err
+	})
+	return channels, err
+}
+
 // insertEvents renders the cards of events and writes one row per event and channel. It returns the channels that got a new
 // row, each once. An event that cannot be rendered is a defect of ours and fails the transaction; cards has a test for each.
 func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]string, error) {

@@ -162,26 +162,6 @@ func (s *Store) UnprocessedPolls(ctx context.Context, license string) ([]PollAns
 	return out, wrap("read poll answers", err)
 }
 
-// RecordNested keeps one message out of a poll answer and, where it answers a claim, applies it, in one transaction. answer is
-// nil for a message that matches nothing or is no claim answer. Doing it again changes nothing.
-func (s *Store) RecordNested(ctx context.Context, m Message, answer *Answer, events func(Applied) []Event) (out Applied, err error) {
-	err = s.tx(ctx, "record polled message", func(tx pgx.Tx) error {
-		var known bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM messages WHERE parent_id = $1 AND position = $2)`, m.ParentID, m.Position).Scan(&known); err != nil || known {
-			return err
-		}
-		m.Direction = In
-		id, err := insertMessage(ctx, tx, m)
-		if err != nil || answer == nil {
-			return err
-		}
-		answer.MessageID = id
-		out, err = s.recordAnswer(ctx, tx, *answer, events)
-		return err
-	})
-	return out, err
-}
-
 // PollProcessed marks a kept poll answer as distributed.
 func (s *Store) PollProcessed(ctx context.Context, message uuid.UUID) error {
 	_, err := s.pool.Exec(ctx, `UPDATE poll_answers SET processed_at = $2 WHERE message_id = $1 AND processed_at IS NULL`, message, s.opt.Now())

@@ -284,7 +284,7 @@ func TestWishesOfClaims(t *testing.T) {
 	soon := time.Now().Add(time.Minute)
 	w, err := s.ClaimsToSubmit(ctx, soon, uuid.Nil, 10)
 	require.NoError(t, err)
-	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 1}}, w)
+	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 1, Kind: store.UseClaim}}, w)
 	w, err = s.ClaimsToSubmit(ctx, time.Now().Add(-time.Minute), uuid.Nil, 10)
 	require.NoError(t, err)
 	require.Empty(t, w, "what was just touched is somebody's work")
@@ -304,7 +304,7 @@ func TestWishesOfClaims(t *testing.T) {
 	clk.add(2 * time.Hour)
 	w, err = s.RecheckDue(ctx, clk.Now(), time.Hour, 10)
 	require.NoError(t, err)
-	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 3}}, w)
+	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 3, Kind: store.UseClaim}}, w)
 	w, err = s.RecheckDue(ctx, clk.Now(), time.Hour, 10)
 	require.NoError(t, err)
 	require.Empty(t, w, "once per period")
@@ -411,16 +411,19 @@ func TestPoll(t *testing.T) {
 	pos := func(i int) *int { return &i }
 	nested := store.Message{Event: "claim-response", License: c.License, ClaimID: &c.ID, ParentID: &answer, Position: pos(0), Body: []byte("n0")}
 	for i := range 2 {
-		out, err := s.RecordNested(ctx, nested, &store.Answer{ClaimID: c.ID, Fingerprint: "f", Outcome: "complete", State: store.Approved}, submittedEvent)
+		out, err := s.RecordNested(ctx, store.Nested{Message: nested, Answer: &store.Answer{ClaimID: c.ID, Fingerprint: "f", Outcome: "complete", State: store.Approved}}, submittedEvent)
 		require.NoError(t, err)
 		require.Equal(t, i == 0, out.New, "distributing an answer again changes nothing")
 	}
-	_, err = s.RecordNested(ctx, store.Message{Event: "advanced-authorization", License: c.License, ParentID: &answer, Position: pos(1), Body: []byte("n1")}, nil, nil)
+	_, err = s.RecordNested(ctx, store.Nested{Message: store.Message{Event: "future-event", License: c.License, ParentID: &answer, Position: pos(1), Body: []byte("n1")}}, nil)
 	require.NoError(t, err)
-	unmatched, err := s.UnmatchedMessages(ctx, 5)
+	unmatched, err := s.Inbox(ctx, store.InboxFilter{Unmatched: true})
 	require.NoError(t, err)
 	require.Len(t, unmatched, 1)
-	require.Equal(t, "advanced-authorization", unmatched[0].Event)
+	require.Equal(t, "future-event", unmatched[0].Event)
+	all, err := s.Inbox(ctx, store.InboxFilter{License: c.License, Limit: 5})
+	require.NoError(t, err)
+	require.Len(t, all, 2)
 
 	require.NoError(t, s.PollProcessed(ctx, answer))
 	open, err = s.UnprocessedPolls(ctx, c.License)

@@ -13,6 +13,8 @@ import (
 
 // Options changes what is generated. The zero value is usable.
 type Options struct {
+	// Use is what is made: UseClaim (default), UsePreauthorization, or UseMixed for both.
+	Use string
 	// Kinds are the claim types to choose from, by default all five. Repeat one to make it more frequent.
 	Kinds []string
 	// Behaviours are words for the simulator ("PARTIAL", "PEND"); each claim number gets one of them as SIM-<word>, chosen
@@ -26,13 +28,21 @@ type Options struct {
 	Prefix string
 }
 
+// Values of Options.Use.
+const (
+	UseClaim            = nphiesclient.UseClaim
+	UsePreauthorization = nphiesclient.UsePreauthorization
+	UseMixed            = "mixed"
+)
+
 // kinds is the usual mix.
 var kinds = []string{
 	"professional", "professional", "professional", "professional", "professional",
 	"pharmacy", "pharmacy", "pharmacy", "oral", "vision", "institutional",
 }
 
-// Claim returns claim n of the sequence that seed names. The same seed, n and options give the same document; different
+// Claim returns claim or preauthorization n of the sequence that seed names: visits, emergencies, stays, newborns, medicines,
+// teeth and glasses, with details, packages, VAT and discounts. The same seed, n and options give the same document; different
 // seeds or n give different claim numbers. Each document is one that nphiesclient.BuildClaim takes, at any time after
 // October 2026. n counts from 0.
 func Claim(seed uint64, n int, o Options) nphiesclient.ClaimDocument {
@@ -117,15 +127,70 @@ func (g *generator) claim(seed uint64, n int) nphiesclient.ClaimDocument {
 		g.care("08.00")
 		g.stay()
 		g.services(2 + g.r.IntN(5))
+		if g.chance(15) {
+			g.newborn()
+		}
 	default:
 		g.care("08.00")
-		g.visit(pick(g, "AMB", "AMB", "AMB", "VR"), "acute-care")
+		if g.chance(15) {
+			g.emergency()
+		} else {
+			g.visit(pick(g, "AMB", "AMB", "AMB", "VR", "HH"), "acute-care")
+		}
 		g.services(1 + g.r.IntN(4))
 	}
 	if g.chance(15) {
 		g.doc.Authorization = &nphiesclient.Authorization{References: []string{"AUTH-" + number}, Response: "AUR-" + number}
 	}
+	if g.o.Use == UsePreauthorization || (g.o.Use == UseMixed && g.chance(40)) {
+		g.before()
+	}
 	return g.doc
+}
+
+// before makes a preauthorization of the claim.
+func (g *generator) before() {
+	g.doc.Use = UsePreauthorization
+	g.doc.Episode, g.doc.Invoice, g.doc.Authorization = "", "", nil
+	g.doc.Transfer = g.chance(10)
+	if g.doc.Type == "institutional" {
+		days := nphiesclient.MustNumber(strconv.Itoa(1 + g.r.IntN(9)))
+		g.doc.Supporting = append(g.doc.Supporting, nphiesclient.Info{Category: "estimated-Length-of-Stay", Value: &days})
+	}
+	if g.chance(50) {
+		for i := range g.doc.Items {
+			g.doc.Items[i].PatientShare = nil
+		}
+	}
+}
+
+// emergency is a visit to the emergency department.
+func (g *generator) emergency() {
+	g.visit("EMER", "acute-care")
+	g.doc.SubType, g.doc.Priority = "emr", "stat"
+	e := g.doc.Encounter
+	e.Emergency = &nphiesclient.Emergency{
+		ArrivalCode: "AMB", TriageCategory: pick(g, "1", "2", "3", "4"), TriageTime: e.Start, ServiceStart: e.Start, Disposition: "home",
+	}
+}
+
+// newborn makes the stay one of a child born on its first day, insured through a parent.
+func (g *generator) newborn() {
+	parent := g.doc.Patient
+	g.doc.Newborn = true
+	g.doc.Patient = nphiesclient.Patient{
+		IDType: "mrn", IDNumber: "MRN-" + g.doc.Coverage.MemberID, Name: "Demo Newborn " + parent.Family, Family: parent.Family,
+		Gender: pick(g, "male", "female"), BirthDate: g.date(), MaritalStatus: "U", Occupation: "unknown",
+	}
+	g.doc.Coverage.Relationship, g.doc.Coverage.Subscriber, g.doc.Coverage.SubscriberID = "child", &parent, g.doc.Coverage.MemberID
+	g.doc.Diagnoses = []nphiesclient.Diagnosis{
+		{Code: "P22.1", Display: "Transient tachypnoea of newborn", Type: "principal"},
+		{Code: "Z38.0", Display: "Singleton, born in hospital", Type: "secondary"},
+	}
+	weight := nphiesclient.MustNumber(fmt.Sprintf("%d.%d", 2+g.r.IntN(2), 5+g.r.IntN(5)))
+	for _, category := range []string{"birth-weight", "admission-weight"} {
+		g.doc.Supporting = append(g.doc.Supporting, nphiesclient.Info{Category: category, Value: &weight})
+	}
 }
 
 func or(s, other string) string {
@@ -275,7 +340,7 @@ func (g *generator) visit(class, service string) {
 
 func (g *generator) stay() {
 	g.doc.Encounter = &nphiesclient.Encounter{
-		Number: "ENC-" + g.doc.Episode[len("EPI-"):], Class: "IMP", Start: g.at(9 * time.Hour), End: g.at(57 * time.Hour),
+		Number: "ENC-" + g.doc.Episode[len("EPI-"):], Class: pick(g, "IMP", "IMP", "SS"), Start: g.at(9 * time.Hour), End: g.at(57 * time.Hour),
 		ServiceType: "acute-care",
 		Admission: &nphiesclient.Admission{
 			Source: "EER", Specialty: "08.00", IntendedStay: "IO", DischargeSpecialty: "08.00", DischargeDisposition: "home",
@@ -353,6 +418,9 @@ func (g *generator) services(n int) {
 		case 0:
 			g.doc.Items = append(g.doc.Items, g.withDetails(it, vat))
 			continue
+		case 3:
+			g.doc.Items = append(g.doc.Items, g.bundle(it, vat))
+			continue
 		case 1, 2:
 			it.Quantity = nphiesclient.MustNumber(strconv.Itoa(2 + g.r.IntN(4)))
 		}
@@ -375,7 +443,25 @@ func (g *generator) withDetails(it nphiesclient.Item, vat bool) nphiesclient.Ite
 		if vat {
 			d.Tax = amountOf(d.UnitPrice.Decimal().Mul(nphiesclient.MustNumber("0.15").Decimal()).StringFixed(2))
 		}
+		if i == 0 && g.chance(30) { // the first part has parts of its own
+			sub := nphiesclient.SubDetail{
+				System: d.System, Code: d.Code, Quantity: d.Quantity, UnitPrice: d.UnitPrice, Tax: d.Tax,
+			}
+			d.SubDetails, d.UnitPrice, d.Tax = []nphiesclient.SubDetail{sub, sub}, amountOf(d.UnitPrice.Add(*d.UnitPrice).String()), nil
+		}
 		it.Details = append(it.Details, d)
+	}
+	return it
+}
+
+// bundle makes a package of an item: one price, and details that say what it holds.
+func (g *generator) bundle(it nphiesclient.Item, vat bool) nphiesclient.Item {
+	it.Package, it.UnitPrice = true, g.amount(500, 2500)
+	it = g.priced(it, vat)
+	for i := range 2 {
+		it.Details = append(it.Details, nphiesclient.Detail{
+			System: it.System, Code: fmt.Sprintf("%s%d", it.Code[:len(it.Code)-1], i+1), Quantity: nphiesclient.MustNumber("1"), UnitPrice: amountOf("0"),
+		})
 	}
 	return it
 }

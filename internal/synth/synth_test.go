@@ -1,13 +1,19 @@
 package synth_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/internal/nphiessim"
 	"github.com/claimlinc/nphiesq/internal/synth"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 )
@@ -39,6 +45,58 @@ func TestEveryClaimIsValid(t *testing.T) {
 	}
 	require.Len(t, kinds, 5)
 	require.GreaterOrEqual(t, len(items), 4)
+}
+
+// TestGenerated: a thousand of all kinds pass our own check, and the simulator, which reads the guide on its own, takes every
+// one.
+func TestGenerated(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 1, 8, 0, 0, 0, nphiesclient.Riyadh)
+	sim := nphiessim.New(nphiessim.Options{Now: func() time.Time { return now }})
+	t.Cleanup(sim.Close)
+	server := httptest.NewServer(sim.NPHIES())
+	t.Cleanup(server.Close)
+	seen := map[string]int{}
+	for n, doc := range synth.Claims(20261101, 1000, synth.Options{Use: synth.UseMixed, Kinds: []string{"professional", "pharmacy", "institutional", "oral", "vision"}}) {
+		r, err := nphiesclient.BuildClaim(&doc, nphiesclient.BuildOptions{Now: now})
+		require.NoError(t, err, "claim %d", n)
+		require.Empty(t, nphiesclient.CheckWith(r, nphiesclient.CheckOptions{Now: now}), "claim %d", n)
+		seen[doc.Type+" "+r.Use]++
+		for what, is := range map[string]bool{
+			"newborn": doc.Newborn, "emergency": doc.SubType == "emr", "transfer": doc.Transfer,
+			"package":          slices.ContainsFunc(doc.Items, func(x nphiesclient.Item) bool { return x.Package }),
+			"details":          slices.ContainsFunc(doc.Items, func(x nphiesclient.Item) bool { return !x.Package && len(x.Details) > 0 }),
+			"parts of details": slices.ContainsFunc(doc.Items, func(x nphiesclient.Item) bool { return len(x.Details) > 0 && len(x.Details[0].SubDetails) > 0 }),
+			"tax":              slices.ContainsFunc(doc.Items, func(x nphiesclient.Item) bool { return x.Tax != nil }),
+			"factor":           slices.ContainsFunc(doc.Items, func(x nphiesclient.Item) bool { return x.Factor != nil }),
+		} {
+			if is {
+				seen[what]++
+			}
+		}
+		a := post(t, server.URL, r.Body)
+		require.NotNil(t, a.Claim, "claim %d: %v", n, a.Errors)
+		require.Equal(t, nphiesclient.StateApproved, a.Claim.State(), "claim %d, %s: %v", n, doc.Type, a.Errors)
+	}
+	require.Len(t, seen, 10+8, "%v", seen)
+	for what, n := range seen {
+		require.Greater(t, n, 3, what)
+	}
+}
+
+func post(t *testing.T, url string, body []byte) *nphiesclient.Answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/$process-message", bytes.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/fhir+json")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	a, err := nphiesclient.Parse(answer)
+	require.NoError(t, err)
+	return a
 }
 
 func TestSameSeedSameClaim(t *testing.T) {

@@ -151,7 +151,15 @@ func TestInABrowser(t *testing.T) {
 	shoot("overview", fits)
 	open, err := s.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
 	require.NoError(t, err)
+	c, err := s.store.Claim(ctx, *open[0].ClaimID)
+	require.NoError(t, err)
+	s.mailbox(t, c)
+	_, _, err = s.store.Pause(ctx, store.NewPause{License: c.License, Trouble: store.Trouble{Kind: "api", Code: "GE-00030", Text: "NPHIES refused the message: provider account blocked"}}, nil)
+	require.NoError(t, err)
+	payments, err := s.store.Payments(ctx, 0)
+	require.NoError(t, err)
 	for name, path := range map[string]string{
+		"inbox": "/inbox", "payments": "/payments", "payment": "/payments/" + payments[0].MessageID.String(), "pauses": "/pauses",
 		"claims": "/claims", "claim": "/claims/" + open[0].ClaimID.String(), "answered": "/claims?state=partial", "dead": "/dead", "letter": "/dead/" + open[0].ID.String(),
 		"notifications": "/notifications", "audit": "/audit", "eligibility": "/eligibility",
 	} {

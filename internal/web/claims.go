@@ -60,6 +60,10 @@ type story struct {
 type claimPage struct {
 	Claim    store.Claim
 	Versions []version
+	// Tasks are the status checks and cancellations; Requests what the payer asked for; Payments what was paid.
+	Tasks    []store.FHIRTask
+	Requests []store.Communication
+	Payments []store.PaymentDetail
 	story
 }
 
@@ -114,7 +118,11 @@ func (s *Server) claimPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "claim", "Claim "+p.Claim.Identifier.Value, p)
+	what := "Claim "
+	if p.Claim.Use == store.UsePreauthorization {
+		what = "Authorization "
+	}
+	s.render(w, r, http.StatusOK, "claim", what+p.Claim.Identifier.Value, p)
 }
 
 func (s *Server) claim(r *http.Request) (p claimPage, err error) {
@@ -136,6 +144,15 @@ func (s *Server) claim(r *http.Request) (p claimPage, err error) {
 	if p.Messages, err = s.opt.Store.ClaimMessages(ctx, id); err != nil {
 		return p, err
 	}
+	if p.Tasks, err = s.opt.Store.FHIRTasksOf(ctx, id); err != nil {
+		return p, err
+	}
+	if p.Requests, err = s.opt.Store.Communications(ctx, id); err != nil {
+		return p, err
+	}
+	if p.Payments, err = s.opt.Store.PaymentsOf(ctx, id); err != nil {
+		return p, err
+	}
 	if p.Notifications, err = s.opt.Store.ListNotifications(ctx, store.NotificationFilter{Claim: &id, Limit: listed}); err != nil {
 		return p, err
 	}
@@ -146,10 +163,10 @@ func (s *Server) claim(r *http.Request) (p claimPage, err error) {
 // decisions are the dead letters of a claim or check and what people did about them.
 func (s *Server) decisions(ctx context.Context, id uuid.UUID) ([]store.DeadLetter, []store.Action, error) {
 	letters, err := s.opt.Store.LettersOf(ctx, id)
-	if err != nil || len(letters) == 0 {
-		return letters, nil, err
+	if err != nil {
+		return nil, nil, err
 	}
-	var targets []string
+	targets := []string{id.String()}
 	for _, l := range letters {
 		targets = append(targets, l.ID.String(), taskTarget(l.Queue, l.TaskID))
 	}

@@ -57,6 +57,8 @@ var results = map[string]result{
 	"already":      {false, "Somebody decided before you: see below. Nothing was changed."},
 	"no-reason":    {false, "A reason is needed: those who come after you must understand the decision."},
 	"reason-long":  {false, "The reason is too long: 500 characters at most."},
+	"resumed":      {true, "It goes on: what waited is sent within seconds."},
+	"no-pause":     {false, "There is no such pause any more. Nothing was changed."},
 	"not-recorded": {false, "The decision could not be put on record, so nothing was changed. Try again."},
 }
 
@@ -91,6 +93,18 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, "letter", "Dead letter", p)
 }
 
+// reasonOf reads the reason of a form; bad is the result to show when it will not do.
+func reasonOf(r *http.Request) (reason, bad string) {
+	reason = strings.Join(strings.Fields(strings.ToValidUTF8(strings.ReplaceAll(r.PostFormValue("reason"), "\x00", ""), "")), " ")
+	switch {
+	case reason == "":
+		return "", "no-reason"
+	case len([]rune(reason)) > maxReason:
+		return "", "reason-long"
+	}
+	return reason, ""
+}
+
 // decide carries out a decision about a dead letter and leads back to its page, which says what came of it.
 func (s *Server) decide(verb string, apply func(context.Context, store.Decision) (store.Decided, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -102,13 +116,9 @@ func (s *Server) decide(verb string, apply func(context.Context, store.Decision)
 		back := func(result string) {
 			http.Redirect(w, r, "/dead/"+id.String()+"?result="+result, http.StatusSeeOther)
 		}
-		reason := strings.Join(strings.Fields(strings.ToValidUTF8(strings.ReplaceAll(r.PostFormValue("reason"), "\x00", ""), "")), " ")
-		switch {
-		case reason == "":
-			back("no-reason")
-			return
-		case len([]rune(reason)) > maxReason:
-			back("reason-long")
+		reason, bad := reasonOf(r)
+		if bad != "" {
+			back(bad)
 			return
 		}
 		// A browser that goes away does not stop a decision half-way.

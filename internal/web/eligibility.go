@@ -52,17 +52,3 @@ func (s *Server) check(r *http.Request) (p checkPage, err error) {
 	p.Letters, p.Actions, err = s.decisions(r.Context(), id)
 	return p, err
 }
-
-type unmatchedPage struct {
-	Messages []store.Message
-	Full     bool
-}
-
-func (s *Server) unmatched(w http.ResponseWriter, r *http.Request) {
-	found, err := s.opt.Store.UnmatchedMessages(r.Context(), listed)
-	if err != nil {
-		s.failed(w, r, err)
-		return
-	}
-	s.render(w, r, http.StatusOK, "unmatched", "Unmatched messages", unmatchedPage{found, len(found) == listed})
-}

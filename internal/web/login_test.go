@@ -58,7 +58,7 @@ func TestHash(t *testing.T) {
 func TestLoginAndLogout(t *testing.T) {
 	s := open(t)
 	v := s.visitor(t)
-	for _, path := range []string{"/", "/claims", "/dead", "/notifications", "/audit", "/unmatched", "/eligibility", "/queues/", "/queues/static/js/main.5adda2da.chunk.js", "/nothing"} {
+	for _, path := range []string{"/", "/claims", "/dead", "/notifications", "/audit", "/inbox", "/payments", "/pauses", "/eligibility", "/queues/", "/queues/static/js/main.5adda2da.chunk.js", "/nothing"} {
 		r, _ := v.get(path)
 		require.Equal(t, http.StatusSeeOther, r.StatusCode, path)
 		require.Equal(t, "/login?next="+url.QueryEscape(path), r.Header.Get("Location"))

@@ -13,6 +13,8 @@ const (
 	lateClaim   = 30 * time.Minute
 	latePending = 10 * time.Minute
 	lateCard    = 15 * time.Minute
+	// lastingPause is how often a pause that ends by itself began anew.
+	lastingPause = 4
 )
 
 // need is a line of what needs a person now.
@@ -30,6 +32,7 @@ type overviewPage struct {
 	Letters  letterCounts
 	Channels []store.ChannelCount
 	Polls    []store.PollState
+	Pauses   []store.Pause
 	At       time.Time
 }
 
@@ -59,6 +62,10 @@ func (s *Server) overview(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if p.Polls, err = s.opt.Store.PollStates(ctx); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	if p.Pauses, err = s.opt.Store.Pauses(ctx); err != nil {
 		s.failed(w, r, err)
 		return
 	}
@@ -92,6 +99,18 @@ func (p *overviewPage) needs() []need {
 	for _, m := range p.Polls {
 		if m.ErrorKind != "" {
 			urgent("#mailboxes", "The mailbox of %s cannot be read: %s", m.License, m.ErrorText)
+		}
+	}
+	for _, x := range p.Pauses {
+		what := "Nothing is sent for " + x.License
+		if x.Payer != "" {
+			what = "Nothing is sent to payer " + x.Payer + " for " + x.License
+		}
+		switch {
+		case x.Until == nil:
+			urgent("/pauses", "%s until somebody resumes it: %s", what, x.ErrorText)
+		case x.Failures >= lastingPause:
+			urgent("/pauses", "%s, tried %d times since %s: %s", what, x.Failures, when(x.Since), x.ErrorText)
 		}
 	}
 	for _, q := range p.Queues.Queues {

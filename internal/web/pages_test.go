@@ -57,7 +57,9 @@ func TestEveryPage(t *testing.T) {
 			"/notifications?status=dead":             {"No notification matches"},
 			"/notifications/" + notes[0].ID.String(): {"HTTP 202", "SRE"},
 			"/notifications/" + digest:               {string(cards.ClaimSubmittedEvent)},
-			"/unmatched":                             {"advice"},
+			"/inbox":                                 {"advice", "matches nothing"},
+			"/payments":                              {"None."},
+			"/pauses":                                {"Everything is sent"},
 			"/audit":                                 {"The trail is whole: 0 rows"},
 		} {
 			r, page := v.get(path)

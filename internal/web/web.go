@@ -67,7 +67,7 @@ func New(o Options) (*Server, error) {
 	}
 	queues, err := asynqmon.New(asynqmon.Options{
 		Redis: o.Redis, RootPath: queuesPath, Log: o.Log, Role: queueRole, Audit: queueAudit{s}, Home: "/",
-		PayloadKeys: []string{"claim_id", "check_id", "license", "channel"},
+		PayloadKeys: []string{"claim_id", "check_id", "task_id", "license", "channel"},
 	})
 	if err != nil {
 		return nil, err
@@ -92,7 +92,11 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("POST /dead/{id}/discard", s.form(Operator, s.decide("discard", s.core.Discard)))
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
-	own.HandleFunc("GET /unmatched", s.unmatched)
+	own.HandleFunc("GET /inbox", s.inbox)
+	own.HandleFunc("GET /payments", s.paymentList)
+	own.HandleFunc("GET /payments/{id}", s.paymentPage)
+	own.HandleFunc("GET /pauses", s.pauses)
+	own.HandleFunc("POST /pauses/resume", s.form(Operator, s.resume))
 	own.HandleFunc("GET /audit", s.audit)
 	own.HandleFunc("POST /logout", s.form(Viewer, s.logout))
 	own.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,7 @@ func (h *Handlers) Eligibility(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return h.checkFailed(ctx, check, err)
 	}
+	h.wentWell(ctx, check.License, check.Payer, "")
 	if a.MoreQueued {
 		h.pollNow(ctx, check.License)
 	}
@@ -104,6 +105,9 @@ func (h *Handlers) checkFailed(ctx context.Context, check store.Check, err error
 	defer cancel()
 	if channels, noteErr := h.store.CheckFailedAttempt(wctx, check.ID, store.TroubleOf(err), events...); noteErr == nil {
 		h.notify(ctx, channels)
+	}
+	if h.pause(ctx, check.License, check.Payer, cards.OperationEligibility, err, h.later(check.ID, check.Episode, h.store.RenewCheck, tasks.NewEligibility)) {
+		return nil
 	}
 	return err
 }

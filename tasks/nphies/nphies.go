@@ -1,4 +1,5 @@
-// Package nphies does the three jobs that talk to NPHIES: eligibility checks, claim submissions, polls. Each handler may run
+// Package nphies does the jobs that talk to NPHIES: eligibility checks, submissions of claims and prior authorizations, status
+// checks, cancellations, polls. Each handler may run
 // any number of times for the same task: the record says what was answered, and what is sent are the stored bytes.
 package nphies
 
@@ -41,6 +42,8 @@ type Options struct {
 	OfflineRetry time.Duration
 	// IdentifierBase is the base of our identifier systems.
 	IdentifierBase string
+	// PollProfile and ProfileVersion are those of poll messages, "" for the usual.
+	PollProfile, ProfileVersion string
 	// Endpoint is NPHIES' host, shown on cards.
 	Endpoint string
 	// Now is the clock; nil means time.Now.
@@ -49,7 +52,7 @@ type Options struct {
 	Observe func(event, outcome string, took time.Duration)
 }
 
-// Handlers are the three jobs.
+// Handlers are the jobs.
 type Handlers struct {
 	store *store.Store
 	send  Sender
@@ -73,6 +76,9 @@ func New(s *store.Store, send Sender, queue Queue, log *slog.Logger, o Options) 
 func (h *Handlers) Register(r *tasks.Router) {
 	r.Handle(tasks.TypeEligibility, h.Eligibility)
 	r.Handle(tasks.TypeSubmit, h.Submit)
+	r.Handle(tasks.TypePriorAuth, h.Submit)
+	r.Handle(tasks.TypeStatus, h.FHIRTask)
+	r.Handle(tasks.TypeCancel, h.FHIRTask)
 	r.Handle(tasks.TypePoll, h.Poll)
 }
 
@@ -152,30 +158,31 @@ func (h *Handlers) pollNow(ctx context.Context, license string) {
 }
 
 // refused turns errors that NPHIES reported into what to do. again is nil when the errors are the final word ("fix") or mean
-// that the message is already there ("wait", known is true); otherwise the task fails with it and is tried again.
+// that the message is already there ("wait", known is true); otherwise the task fails with it: a *pauseError where others would
+// meet the same answer ("ops", payer offline), else an error to try again after.
 func (h *Handlers) refused(ctx context.Context, op string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
 	class := nphiesclient.Classify(errs)
-	f := fault.Of(class.Fault(op))
-	t = store.TroubleOf(f)
+	f := *fault.Of(class.Fault(op))
+	t = store.TroubleOf(&f)
 	retried, _ := tasks.Attempt(ctx)
+	f.Permanent = false
 	switch {
 	case class.Retry == nphiesclient.RetryWait:
 		return t, true, nil
 	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && retried > 0:
 		return t, false, nil
+	case class.Retry == nphiesclient.RetryOps && !class.Continue:
+		return t, false, &pauseError{fault: &f, payer: class.Payer}
+	case class.Payer:
+		return t, false, &pauseError{fault: &f, payer: true, lapse: true}
 	}
-	out := *f
-	out.Permanent = false
-	if class.Long {
-		out.RetryIn = max(out.RetryIn, h.opt.OfflineRetry)
-	}
-	return t, false, &out
+	return t, false, &f
 }
 
 // apiError is the event of a failed exchange. Key makes it one card however many attempts fail: the first moment that is worth
 // telling, and the end.
 func (h *Handlers) apiError(ctx context.Context, operation, key string, f *fault.Error, d cards.APIError) (store.Event, bool) {
-	if !tasks.HalfUsed(ctx) && f.Kind != fault.Certificate {
+	if !tasks.HalfUsed(ctx) || f.Kind == fault.Certificate { // the latter pauses the licence, which is told once
 		return store.Event{}, false
 	}
 	retried, maxRetry := tasks.Attempt(ctx)

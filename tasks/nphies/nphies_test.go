@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,24 +70,52 @@ type bench struct {
 	pool  *pgxpool.Pool
 	queue *queue
 	n     int
+	// skip is how far the clock runs ahead.
+	skip atomic.Int64
+	// intercept answers in place of NPHIES when it returns true.
+	intercept func(w http.ResponseWriter, r *http.Request) bool
+}
+
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.skip.Load())) }
+
+func (b *bench) pass(d time.Duration) { b.skip.Add(int64(d)) }
+
+// answer makes NPHIES answer the next n messages with a bare OperationOutcome of this code.
+func (b *bench) answer(code string, n int) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	b.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+		if left.Add(-1) < 0 {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/fhir+json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprintf(w, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"business-rule","details":{"coding":[
+			{"system":"http://nphies.sa/terminology/CodeSystem/adjudication-error","code":%q}]}}]}`, code)
+		return true
+	}
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	sim := nphiessim.New(nphiessim.Options{})
-	srv := httptest.NewServer(sim.NPHIES())
+	b := &bench{t: t, queue: &queue{}}
+	sim := nphiessim.New(nphiessim.Options{Now: b.now})
+	b.sim = sim
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.intercept == nil || !b.intercept(w, r) {
+			sim.NPHIES().ServeHTTP(w, r)
+		}
+	}))
 	t.Cleanup(func() { sim.Close(); srv.Close() })
 	client, err := nphiesclient.New(nphiesclient.Config{BaseURL: srv.URL, Timeout: 2 * time.Second})
 	require.NoError(t, err)
-	pool := testenv.Pool(t)
-	s := store.New(pool, store.Options{Router: oneChannel{}, Environment: "test"})
-	q := &queue{}
-	return &bench{
-		Handlers: nphies.New(s, nphiesclient.OneClient(client), q, testenv.Logger(t), nphies.Options{
-			PollInterval: time.Hour, PollCount: 10, RecheckAfter: 24 * time.Hour, OfflineRetry: time.Minute, IdentifierBase: "http://nphiesq.example", Endpoint: "nphies.example",
-		}),
-		t: t, sim: sim, store: s, pool: pool, queue: q,
-	}
+	b.pool = testenv.Pool(t)
+	b.store = store.New(b.pool, store.Options{Router: oneChannel{}, Environment: "test", Now: b.now})
+	b.Handlers = nphies.New(b.store, nphiesclient.OneClient(client), b.queue, testenv.Logger(t), nphies.Options{
+		PollInterval: time.Hour, PollCount: 10, RecheckAfter: 24 * time.Hour, OfflineRetry: time.Minute, IdentifierBase: "http://nphiesq.example", Endpoint: "nphies.example",
+		Now: b.now,
+	})
+	return b
 }
 
 // claim keeps a synthetic claim whose number asks the simulator for a behaviour.
@@ -199,7 +229,6 @@ func TestTroubleOnTheWayIsTriedAgainWithTheSameBytes(t *testing.T) {
 		"CUT-BEFORE": {1, fault.Network, 1},
 		"CUT-AFTER":  {1, fault.Network, 2},
 		"TRUNCATE":   {1, fault.Network, 2},
-		"OFFLINE":    {2, fault.Network, 3},
 		"TIMEOUT":    {1, fault.Network, 2},
 	} {
 		t.Run(behaviour, func(t *testing.T) {
@@ -209,9 +238,6 @@ func TestTroubleOnTheWayIsTriedAgainWithTheSameBytes(t *testing.T) {
 				err := b.submit(id)
 				require.Equal(t, tt.kind, fault.KindOf(err), "%v", err)
 				require.False(t, fault.Of(err).Permanent)
-				if behaviour == "OFFLINE" {
-					require.Equal(t, time.Minute, fault.Of(err).RetryIn, "an offline payer is given time")
-				}
 				c := b.get(id)
 				require.Equal(t, store.Submitting, c.State)
 				require.Equal(t, string(tt.kind), c.ErrorKind)
@@ -277,17 +303,23 @@ func TestWhatMatchesNothingIsKept(t *testing.T) {
 	_, err := b.pool.Exec(t.Context(), `UPDATE claims SET identifier_value = identifier_value || '-other' WHERE id = $1`, pend)
 	require.NoError(t, err)
 	require.NoError(t, b.poll())
-	list, err := b.store.UnmatchedMessages(t.Context(), 50)
+	list, err := b.store.Inbox(t.Context(), store.InboxFilter{Unmatched: true})
 	require.NoError(t, err)
 	var events []string
 	for _, m := range list {
 		events = append(events, m.Event)
-		body, err := b.store.MessageBody(t.Context(), m.ID)
+		body, err := b.store.MessageBody(t.Context(), m.MessageID)
 		require.NoError(t, err)
 		require.True(t, json.Valid(body))
 	}
 	require.Contains(t, events, "claim-response")
-	require.Contains(t, events, "payment-reconciliation")
+	require.Contains(t, events, "simulated-event")
+	require.NotContains(t, events, "payment-reconciliation", "money is ours whatever it is for")
+	payments, err := b.store.Payments(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, payments, 1)
+	require.True(t, payments[0].Balanced())
+	require.Contains(t, b.events(nil), "nphies.api.error", "people are told of what matches nothing")
 	require.Equal(t, store.Approved, b.get(id).State)
 	require.Equal(t, store.Pending, b.get(pend).State)
 }
@@ -313,7 +345,7 @@ func TestPollAnswerCutInTransit(t *testing.T) {
 	require.Equal(t, store.Pending, b.get(id).State)
 	due, err := b.store.RecheckDue(t.Context(), time.Now(), time.Hour, 10)
 	require.NoError(t, err)
-	require.Equal(t, []store.Wish{{ID: id, Episode: 2}}, due)
+	require.Equal(t, []store.Wish{{ID: id, Episode: 2, Kind: store.UseClaim}}, due)
 	require.NoError(t, b.submit(id))
 	require.Equal(t, store.Approved, b.get(id).State)
 	require.Equal(t, 1, b.simClaim(b.get(id)).DistinctBodies)
@@ -359,7 +391,7 @@ func TestAnswerThatCannotBeRecordedDoesNotBlockTheMailbox(t *testing.T) {
 	require.NoError(t, b.poll())
 	require.Equal(t, store.Approved, b.get(good).State)
 	require.Equal(t, store.Pending, b.get(bad).State)
-	list, err := b.store.UnmatchedMessages(t.Context(), 5)
+	list, err := b.store.Inbox(t.Context(), store.InboxFilter{Unmatched: true})
 	require.NoError(t, err)
 	require.Len(t, list, 1, "its bytes are kept for a person")
 }
@@ -404,7 +436,6 @@ func TestEligibility(t *testing.T) {
 		{"NOT-COVERED", store.CheckNotEligible, "not-covered", 0, []string{"nphies.eligibility.denied"}},
 		{"NOT-DIRECT", store.CheckNotEligible, "not-direct billing", 0, []string{"nphies.eligibility.denied"}},
 		{"ERROR", store.CheckFailed, "", 0, []string{"nphies.api.error"}},
-		{"OFFLINE", store.CheckEligible, "eligible", 2, nil},
 		{"HTTP503", store.CheckEligible, "eligible", 1, nil},
 		{"CUT-AFTER", store.CheckEligible, "eligible", 1, nil},
 	} {

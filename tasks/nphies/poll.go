@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 
+	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -50,6 +53,7 @@ func (h *Handlers) Poll(ctx context.Context, t *asynq.Task) error {
 	if err := h.store.SettleDeadLetter(wctx, tasks.TypePoll, p.License); err != nil {
 		return err
 	}
+	h.wentWell(ctx, p.License, "", fault.Certificate) // the certificate is good again
 	if more {
 		h.pollNow(ctx, p.License)
 	}
@@ -58,14 +62,18 @@ func (h *Handlers) Poll(ctx context.Context, t *asynq.Task) error {
 
 // pollFailed notes a failed poll. Once the retries are used up the next look is due at the usual time.
 func (h *Handlers) pollFailed(ctx context.Context, license string, err error) error {
+	paused := h.pause(ctx, license, "", cards.OperationPoll, err, nil)
 	var next time.Time
-	if tasks.Final(ctx, err) || fault.Of(err).Permanent {
+	if paused || tasks.Final(ctx, err) || fault.Of(err).Permanent {
 		next = h.opt.Now().Add(h.opt.PollInterval)
 	}
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
 	if _, noteErr := h.store.PollFailed(wctx, license, store.TroubleOf(err), next); noteErr != nil {
 		return err // noted at the next attempt; a licence whose poll is overdue is found by the reconciler
+	}
+	if paused {
+		return nil // people know; the next poll, at its usual time, shows whether it is over
 	}
 	return err
 }
@@ -101,7 +109,8 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	var m store.Message
 	if body == nil {
 		req, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{
-			License: license, Count: h.opt.PollCount, IdentifierSystem: h.opt.IdentifierBase + "/task", ProviderName: license, Now: h.opt.Now(),
+			License: license, Count: h.opt.PollCount, IdentifierSystem: h.opt.IdentifierBase + "/task", ProviderName: license, Profile: h.opt.PollProfile,
+			ProfileVersion: h.opt.ProfileVersion, Now: h.opt.Now(),
 		})
 		if err != nil {
 			return false, err
@@ -206,49 +215,60 @@ func (h *Handlers) distribute(ctx context.Context, license string, kept uuid.UUI
 	if class.Continue {
 		// One queued message of NPHIES is lost to it; the rest is not.
 		h.log.ErrorContext(ctx, "NPHIES lost a queued message", slog.String("license", license), slog.String("code", class.Code))
-		return a.MoreQueued && len(poll.Nested) > 0, nil
+		return a.MoreQueued && len(poll.Nested) > 0, h.tellLost(ctx, license, kept, class)
 	}
-	f := *fault.Of(class.Fault(opPoll))
-	f.Permanent = class.Retry == nphiesclient.RetryFix
-	return false, &f
+	if class.Retry == nphiesclient.RetryFix {
+		return false, class.Fault(opPoll)
+	}
+	_, known, again := h.refused(ctx, opPoll, a.Errors)
+	if known || again == nil {
+		f := *fault.Of(class.Fault(opPoll))
+		f.Permanent = false
+		again = &f
+	}
+	return false, again
 }
 
-// deliver keeps one message of the mailbox and applies it to its claim. What matches nothing is kept all the same and shown.
-func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, n nphiesclient.Nested) error {
-	m := store.Message{License: license, ParentID: &kept, Position: &n.Position, Body: n.Raw}
-	if m.Body == nil {
-		m.Body = []byte{}
+// tellLost tells people, once, that NPHIES lost a message that waited for us.
+func (h *Handlers) tellLost(ctx context.Context, license string, kept uuid.UUID, class nphiesclient.ErrorInfo) error {
+	channels, err := h.store.Tell(ctx, store.Event{Key: "poll/" + kept.String() + "/lost", Event: cards.Event{
+		Type: cards.APIErrorEvent, CorrelationID: license, Details: cards.APIError{
+			Operation: cards.OperationPoll, ErrorType: errorType(class.Kind), Code: class.Code, Message: class.Meaning, Endpoint: h.opt.Endpoint, License: license, Final: true,
+		},
+	}})
+	if err == nil {
+		h.notify(ctx, channels)
 	}
-	var answer *store.Answer
+	return err
+}
+
+// deliver keeps one message of the mailbox and applies it. What matches nothing of ours is kept all the same, shown and told.
+func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, n nphiesclient.Nested) error {
+	in := store.Nested{Message: store.Message{License: license, ParentID: &kept, Position: &n.Position, Body: n.Raw}}
+	if in.Message.Body == nil {
+		in.Message.Body = []byte{}
+	}
+	matched := false
 	var events func(store.Applied) []store.Event
+	var err error
 	if n.Answer != nil {
-		m.Event, m.BundleID, m.HeaderID = n.Answer.Event, n.Answer.BundleID, n.Answer.HeaderID
-		claim, ok, err := h.match(ctx, license, n.Answer)
-		if err != nil {
+		in.Message.Event, in.Message.BundleID, in.Message.HeaderID = n.Answer.Event, n.Answer.BundleID, n.Answer.HeaderID
+		if matched, events, err = h.sort(ctx, license, n.Answer, &in); err != nil {
 			return err
 		}
-		if ok {
-			m.ClaimID = &claim.ID
-			if c := n.Answer.Claim; c != nil && isClaimEvent(m.Event) {
-				a, again := h.interpret(ctx, claim.ID, n.Answer)
-				if again != nil {
-					// "Try the same again", said late: the claim's bytes are due at once.
-					a.State, a.RecheckAt = store.Pending, h.opt.Now()
-				}
-				answer, events = &a, h.claimEvents(c, a)
-			}
-		}
 	}
-	if n.Err != nil || m.ClaimID == nil {
+	if !matched {
 		h.log.WarnContext(ctx, "a message from the mailbox matches nothing of ours and is kept", slog.String("license", license),
-			slog.String("event", m.Event), slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.Bool("unreadable", n.Err != nil))
+			slog.String("event", in.Message.Event), slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.Bool("unreadable", n.Err != nil))
+		events = h.unmatched(license, kept, n)
 	}
-	out, err := h.store.RecordNested(ctx, m, answer, events)
+	out, err := h.store.RecordNested(ctx, in, events)
 	if store.IsRefused(err) {
 		// Values that the record cannot hold may not block the mailbox: the bytes are kept unmatched, for a person.
 		h.log.ErrorContext(ctx, "an answer from the mailbox cannot be recorded and is kept unmatched", slog.String("license", license),
 			slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.String("error", err.Error()))
-		out, err = h.store.RecordNested(ctx, store.Message{License: license, ParentID: &kept, Position: &n.Position, Body: m.Body}, nil, nil)
+		bare := store.Message{License: license, ParentID: &kept, Position: &n.Position, Body: in.Message.Body}
+		out, err = h.store.RecordNested(ctx, store.Nested{Message: bare}, h.unmatched(license, kept, n))
 	}
 	if err != nil {
 		return fmt.Errorf("message %d of the poll answer: %w", n.Position, err)
@@ -257,26 +277,106 @@ func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, 
 	return nil
 }
 
-// match finds the claim a message is about.
-func (h *Handlers) match(ctx context.Context, license string, a *nphiesclient.Answer) (store.Claim, bool, error) {
-	var candidates []nphiesclient.Identifier
-	if a.Claim != nil {
-		candidates = append(candidates, a.Claim.Request)
-	}
-	if a.Communication != nil {
-		candidates = append(candidates, a.Communication.About...)
-	}
-	for _, id := range candidates {
-		if id.IsZero() {
-			continue
+// sort finds what a message of the mailbox is about and what it means. matched is false when that is nothing of ours, and it
+// ought to be.
+func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Answer, in *store.Nested) (matched bool, events func(store.Applied) []store.Event, err error) {
+	payer := a.Sender.Value
+	switch {
+	case a.Claim != nil && isClaimEvent(a.Event):
+		claim, ok, err := h.find(ctx, license, a.Claim.Request, nphiesclient.Identifier{})
+		if err != nil || !ok {
+			return false, nil, err
 		}
-		c, err := h.store.ClaimByIdentifier(ctx, license, store.Identifier{System: id.System, Value: id.Value})
-		if err == nil {
-			return c, true, nil
+		in.Message.ClaimID = &claim.ID
+		answer, _, again := h.interpret(ctx, claim, a)
+		if again != nil {
+			// "Try the same again", said late: the claim's bytes are due at once, or when the pause is over.
+			h.pause(ctx, license, claim.Payer, cards.OperationPoll, again, nil)
+			answer.State, answer.RecheckAt = store.Pending, h.opt.Now()
 		}
-		if !store.IsNotFound(err) {
-			return store.Claim{}, false, err
+		in.Answer = &answer
+		return true, h.claimEvents(a.Claim, answer), nil
+	case a.Claim != nil && strings.EqualFold(a.Event, nphiesclient.EventAdvancedAuthorization):
+		c := a.Claim
+		in.Authorization = &store.AdvancedAuthorization{
+			Payer: payer, Response: store.Identifier(c.Response), PreAuthRef: c.PreAuthRef, PreAuthStart: c.PreAuthPeriod.Start,
+			PreAuthEnd: c.PreAuthPeriod.End, Adjudication: c.Adjudication, Items: len(c.Items) + len(c.Added),
 		}
+		return true, nil, nil
+	case a.Communication != nil:
+		in.Communication = &store.Communication{Identifier: store.Identifier(a.Communication.Identifier), Reasons: a.Communication.Reasons}
+		for _, about := range a.Communication.About {
+			claim, ok, err := h.find(ctx, license, about, about)
+			if err != nil {
+				return false, nil, err
+			}
+			if ok {
+				in.Message.ClaimID = &claim.ID
+				return true, nil, nil
+			}
+		}
+		return false, nil, nil
+	case a.Payment != nil:
+		in.Payment, err = h.payment(ctx, license, payer, a.Payment)
+		return true, nil, err
+	default:
+		return false, nil, nil
 	}
-	return store.Claim{}, false, nil
 }
+
+// find finds a claim by its own identifier or that of the payer's answer.
+func (h *Handlers) find(ctx context.Context, license string, request, response nphiesclient.Identifier) (store.Claim, bool, error) {
+	c, err := h.store.ClaimByIdentifier(ctx, license, store.Identifier(request))
+	if store.IsNotFound(err) {
+		c, err = h.store.ClaimByResponse(ctx, license, store.Identifier(response))
+	}
+	if store.IsNotFound(err) {
+		return store.Claim{}, false, nil
+	}
+	return c, err == nil, err
+}
+
+// payment matches each detail of a payment to a claim.
+func (h *Handlers) payment(ctx context.Context, license, payer string, p *nphiesclient.PaymentAnswer) (*store.Payment, error) {
+	out := &store.Payment{
+		Payer: payer, Identifier: store.Identifier(p.Identifier), PaymentValue: p.Payment.Value, Date: p.Date, Amount: p.Amount.Decimal(),
+	}
+	for _, d := range p.Details {
+		row := store.PaymentDetail{
+			Type: d.Type, Request: store.Identifier(d.Request), Response: store.Identifier(d.Response), Amount: d.Amount.Decimal(), Payment: d.Payment.Decimal(),
+			EarlyFee: d.EarlyFee.Decimal(), NPHIESFee: d.NPHIESFee.Decimal(),
+		}
+		claim, ok, err := h.find(ctx, license, d.Request, d.Response)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			row.ClaimID = &claim.ID
+		}
+		out.DetailSum = out.DetailSum.Add(row.Amount)
+		out.Details = append(out.Details, row)
+	}
+	return out, nil
+}
+
+// unmatched is the event of a message that is nothing of ours, or that nobody can read.
+func (h *Handlers) unmatched(license string, kept uuid.UUID, n nphiesclient.Nested) func(store.Applied) []store.Event {
+	what := "a message that cannot be read"
+	if n.Err == nil && n.Answer != nil {
+		what = "a message of unknown kind"
+		if e := n.Answer.Event; knownEvent.MatchString(e) {
+			what = "a " + e + " that matches nothing of ours"
+		}
+	}
+	return func(store.Applied) []store.Event {
+		return []store.Event{{Key: fmt.Sprintf("inbox/%s/%d", kept, n.Position), Event: cards.Event{
+			Type: cards.APIErrorEvent, CorrelationID: license, Details: cards.APIError{
+				Operation: cards.OperationPoll, ErrorType: cards.ErrorAPI, Message: "The mailbox brought " + what + ". It is kept: see the inbox.",
+				Endpoint: h.opt.Endpoint, License: license, Final: true,
+			},
+		}}}
+	}
+}
+
+// knownEvent is what an event code looks like; anything else is not repeated on a card.
+var knownEvent = regexp.MustCompile(`^[a-z][a-z-]{2,40}$`)

@@ -29,15 +29,18 @@ func (h *Handlers) Submit(ctx context.Context, t *asynq.Task) error {
 	if err != nil || !send {
 		return err
 	}
-	a, message, err := h.exchange(ctx, nphiesclient.EventClaimRequest, body, store.Message{
-		Event: nphiesclient.EventClaimResponse, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request,
-	})
+	ask, event := nphiesclient.EventClaimRequest, nphiesclient.EventClaimResponse
+	if claim.Use == store.UsePreauthorization {
+		ask, event = nphiesclient.EventPriorAuthRequest, nphiesclient.EventPriorAuthResponse
+	}
+	a, message, err := h.exchange(ctx, ask, body, store.Message{Event: event, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request})
 	if err == nil {
 		err = h.applyAnswer(ctx, claim, a, message)
 	}
 	if err != nil {
 		return h.submitFailed(ctx, claim, err)
 	}
+	h.wentWell(ctx, claim.License, claim.Payer, "")
 	if a.MoreQueued {
 		h.pollNow(ctx, claim.License)
 	}
@@ -61,6 +64,16 @@ func (h *Handlers) submitFailed(ctx context.Context, claim store.Claim, err erro
 		return err // the attempt counts in asynq; what could not be noted now is noted at the next one
 	}
 	h.notify(ctx, channels)
+	again := tasks.NewSubmit
+	if claim.Use == store.UsePreauthorization {
+		again = tasks.NewPriorAuth
+	}
+	if h.pause(ctx, claim.License, claim.Payer, cards.OperationSubmission, err, h.later(claim.ID, claim.Episode, h.store.RenewClaim, again)) {
+		return nil
+	}
+	if (claim.State == store.Pending || claim.State == store.Pended) && tasks.Final(ctx, err) {
+		return nil // it only asked for an answer that may still come; the next time to ask is set
+	}
 	return err
 }
 
@@ -69,7 +82,7 @@ func (h *Handlers) applyAnswer(ctx context.Context, claim store.Claim, a *nphies
 	if a.Claim != nil && !a.Claim.Request.IsZero() && !sameIdentifier(a.Claim.Request, claim.Identifier) {
 		return &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is about another claim"}
 	}
-	answer, again := h.interpret(ctx, claim.ID, a)
+	answer, known, again := h.interpret(ctx, claim, a)
 	if again != nil {
 		return again
 	}
@@ -81,6 +94,9 @@ func (h *Handlers) applyAnswer(ctx context.Context, claim store.Claim, a *nphies
 		return err
 	}
 	h.notify(ctx, out.Channels)
+	if known {
+		h.pollNow(ctx, claim.License) // its answer may wait in the mailbox
+	}
 	return nil
 }
 
@@ -88,19 +104,26 @@ func sameIdentifier(a nphiesclient.Identifier, b store.Identifier) bool {
 	return a.Value == b.Value && (a.System == "" || a.System == b.System)
 }
 
-// interpret reads a claim's answer, real-time or polled. again is set when the answer says "try the same once more".
-func (h *Handlers) interpret(ctx context.Context, claim uuid.UUID, a *nphiesclient.Answer) (out store.Answer, again error) {
-	out = store.Answer{ClaimID: claim, Outcome: "error", State: store.Failed, RecheckAt: h.opt.Now().Add(h.opt.RecheckAfter)}
+// interpret reads a claim's answer, real-time or polled. known is true when NPHIES says that it has the claim already; again is
+// set when the answer says "try the same once more".
+func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiesclient.Answer) (out store.Answer, known bool, again error) {
+	out = store.Answer{ClaimID: claim.ID, Outcome: "error", State: store.Failed, RecheckAt: h.opt.Now().Add(h.opt.RecheckAfter)}
 	c := a.Claim
 	if c == nil {
 		if len(a.Errors) == 0 {
-			return out, &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is no claim-response"}
+			return out, false, &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is no claim-response"}
 		}
 		c = &nphiesclient.ClaimAnswer{Outcome: "error", Errors: a.Errors}
 	}
 	out.Fingerprint, out.Outcome, out.Adjudication, out.State = c.Fingerprint(), c.Outcome, c.Adjudication, store.State(c.State())
 	out.Reissue, out.Disposition, out.Detail = c.Reissue, c.Disposition, detailOf(c)
 	out.Response = store.Identifier{System: c.Response.System, Value: c.Response.Value}
+	if claim.Use == store.UsePreauthorization {
+		out.PreAuthRef, out.PreAuthStart, out.PreAuthEnd = c.PreAuthRef, c.PreAuthPeriod.Start, c.PreAuthPeriod.End
+		if c.Outcome == "complete" && c.Adjudication == "not-required" {
+			out.State = store.Approved // it may be done without asking
+		}
+	}
 	switch out.State {
 	case store.Approved, store.Partial, store.Rejected:
 		out.Approved, out.PatientShare = nullAmount(c.Paid()), nullAmount(c.Sum("patientShare"))
@@ -112,18 +135,18 @@ func (h *Handlers) interpret(ctx context.Context, claim uuid.UUID, a *nphiesclie
 		}
 		out.ItemsApproved = &n
 	case store.Failed:
-		t, known, again := h.refused(ctx, opSubmit, c.Errors)
-		if again != nil {
-			return out, again
+		var t store.Trouble
+		if t, known, again = h.refused(ctx, opSubmit, c.Errors); again != nil {
+			return out, false, again
 		}
 		if known {
-			out.State = store.Pending // NPHIES has it already: its answer comes by poll, or to the same bytes later
+			out.State = store.Pending // its answer comes by poll, or to the same bytes later
 		} else {
 			out.Trouble = t
 		}
 	default: // taken in, no decision yet
 	}
-	return out, nil
+	return out, known, nil
 }
 
 // claimEvents tells what an answer means for people: taken in, once; and each version of the outcome.
@@ -131,6 +154,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 	return func(a store.Applied) []store.Event {
 		claim := a.Claim
 		id, ref := claim.ID.String(), claim.Identifier.Value
+		authorization := claim.Use == store.UsePreauthorization
 		event := func(key string, e cards.Event) store.Event {
 			e.CorrelationID = id
 			return store.Event{Event: e, Key: "claim/" + id + "/" + key, ClaimID: &claim.ID}
@@ -139,14 +163,14 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 		if claim.State != store.Failed {
 			out = append(out, event("submitted", cards.Event{Type: cards.ClaimSubmittedEvent, Details: cards.ClaimSubmitted{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License, Items: claim.Items,
-				Amount: claim.Claimed.StringFixed(2), Queued: !claim.State.Outcome(),
+				Amount: claim.Claimed.StringFixed(2), Queued: !claim.State.Outcome(), Authorization: authorization,
 			}}))
 		}
 		switch claim.State {
 		case store.Approved, store.Partial:
 			d := cards.ClaimApproved{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License, Outcome: cards.Outcome(claim.State),
-				Claimed: claim.Claimed.StringFixed(2), Approved: claim.Approved.Decimal.StringFixed(2), Items: claim.Items,
+				Claimed: claim.Claimed.StringFixed(2), Approved: claim.Approved.Decimal.StringFixed(2), Items: claim.Items, Authorization: authorization,
 			}
 			if claim.ItemsApproved != nil {
 				d.ItemsApproved = *claim.ItemsApproved
@@ -161,7 +185,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 		case store.Rejected, store.Failed:
 			d := cards.ClaimRejected{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License,
-				Refused: claim.State == store.Failed, Claimed: claim.Claimed.StringFixed(2), Items: claim.Items,
+				Refused: claim.State == store.Failed, Claimed: claim.Claimed.StringFixed(2), Items: claim.Items, Authorization: authorization,
 			}
 			if c != nil {
 				for _, r := range c.Reasons {
@@ -211,7 +235,7 @@ func cut(c *nphiesclient.ClaimAnswer) []cards.CutItem {
 	return out
 }
 
-// isClaimEvent reports whether a message event carries a claim's answer.
+// isClaimEvent reports whether a message event carries the answer to a claim or prior authorization of ours.
 func isClaimEvent(event string) bool {
-	return strings.EqualFold(event, nphiesclient.EventClaimResponse)
+	return strings.EqualFold(event, nphiesclient.EventClaimResponse) || strings.EqualFold(event, nphiesclient.EventPriorAuthResponse)
 }

@@ -1,0 +1,150 @@
+// Package certwatch looks after the client certificates for NPHIES while a worker runs: it reads them anew when they change, and
+// tells people in good time before one ends.
+package certwatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/nphiesclient"
+)
+
+// Certificates is what is watched.
+type Certificates interface {
+	Refresh(ctx context.Context)
+	Certificates() []nphiesclient.CertificateState
+}
+
+// Notifier wishes for channels to be drained.
+type Notifier interface {
+	Notify(ctx context.Context, channels ...string) error
+}
+
+// Watch looks at the certificates again and again. Its fields are set before Run.
+type Watch struct {
+	Certificates Certificates
+	Store        *store.Store
+	Notify       Notifier
+	Log          *slog.Logger
+	// Endpoint is NPHIES' host, shown on cards.
+	Endpoint string
+	// Interval is the time between two looks.
+	Interval time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// thresholds are the days left at which people are told, each once for a certificate: whole days, 0 is expired.
+var thresholds = []int{0, 1, 3, 7, 14, 30}
+
+// Run looks until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	tick := time.NewTicker(w.Interval)
+	defer tick.Stop()
+	for {
+		w.Certificates.Refresh(ctx)
+		if err := w.Tell(ctx); err != nil && ctx.Err() == nil {
+			w.Log.WarnContext(ctx, "certificates: not told yet", slog.String("error", err.Error()))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Tell writes the notifications that are due: "vault.certificate.expiring" when one more threshold is reached, and
+// "nphies.api.error" when something new cannot be used. The record keeps each from being told twice, by whatever worker.
+func (w *Watch) Tell(ctx context.Context) error {
+	now := time.Now
+	if w.Now != nil {
+		now = w.Now
+	}
+	var events []store.Event
+	for _, c := range w.Certificates.Certificates() {
+		if c.Problem != nil && !fault.Is(c.Problem, fault.Unavailable) {
+			events = append(events, store.Event{Key: "certificate/" + c.License + "/problem/" + c.ProblemID, Event: cards.Event{
+				Type: cards.APIErrorEvent, CorrelationID: "certificate " + c.License, Details: cards.APIError{
+					Operation: cards.OperationSubmission, ErrorType: cards.ErrorCertificate, License: c.License, Endpoint: w.Endpoint,
+					Message: "The client certificate at " + c.Source + " cannot be used: " + fault.Of(c.Problem).Safe + kept(c),
+				},
+			}})
+			w.Log.ErrorContext(ctx, "client certificate cannot be used", slog.String("license", c.License), slog.String("source", c.Source),
+				slog.String("error", c.Problem.Error()), slog.Bool("old_one_in_use", c.Fingerprint != ""))
+		}
+		if c.Fingerprint == "" {
+			continue
+		}
+		days := int(math.Floor(c.NotAfter.Sub(now()).Hours() / 24))
+		for _, t := range thresholds {
+			if days > t {
+				continue
+			}
+			events = append(events, store.Event{Key: fmt.Sprintf("certificate/%s/%s/%d", c.License, c.Fingerprint, t), Event: cards.Event{
+				Type: cards.VaultCertificateEvent, CorrelationID: "certificate " + c.License, Details: cards.Certificate{
+					CommonName: c.CommonName, Serial: c.Serial, NotAfter: c.NotAfter, Issuer: c.Issuer, Mount: c.Source, UsedBy: "provider licence " + c.License, DaysLeft: days,
+				},
+			}})
+			break
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	channels, err := w.Store.Tell(ctx, events...)
+	if err != nil || len(channels) == 0 {
+		return err
+	}
+	return w.Notify.Notify(ctx, channels...)
+}
+
+func kept(c nphiesclient.CertificateState) string {
+	if c.Fingerprint == "" {
+		return ""
+	}
+	return ". The one before stays in use until " + c.NotAfter.UTC().Format(time.RFC3339)
+}
+
+// collector shows the certificates as metrics.
+type collector struct {
+	of                          Certificates
+	notAfter, reloads, failures *prometheus.Desc
+}
+
+// Collector returns metrics of the certificates. The label license is one of the configured ones or "default".
+func Collector(of Certificates) prometheus.Collector {
+	d := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"license"}, nil)
+	}
+	return &collector{
+		of:       of,
+		notAfter: d("nphies_client_certificate_not_after_timestamp_seconds", "When the client certificate in use ends, as Unix time."),
+		reloads:  d("nphies_client_certificate_reloads_total", "Times that another client certificate came into use."),
+		failures: d("nphies_client_certificate_failures_total", "Looks at a new client certificate that cannot be used."),
+	}
+}
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.notAfter, c.reloads, c.failures} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	for _, x := range c.of.Certificates() {
+		if x.Fingerprint != "" {
+			ch <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(x.NotAfter.Unix()), x.License)
+		}
+		ch <- prometheus.MustNewConstMetric(c.reloads, prometheus.CounterValue, float64(x.Reloads), x.License)
+		ch <- prometheus.MustNewConstMetric(c.failures, prometheus.CounterValue, float64(x.Failures), x.License)
+	}
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// Pause says that nothing is sent for a licence, or for one payer of it, for now. Claims and checks concerned wait where they
+// stand; no attempt of theirs is used up.
+type Pause struct {
+	License string
+	// Payer is the payer's licence, "" for all payers.
+	Payer     string
+	ErrorKind string
+	ErrorCode string
+	ErrorText string
+	// Failures counts how often it began anew without success in between.
+	Failures int
+	Since    time.Time
+	// Until is when sending is tried again; nil: when a person resumes it, or a poll goes well.
+	Until     *time.Time
+	UpdatedAt time.Time
+}
+
+const pauseColumns = `license, payer, error_kind, error_code, error_text, failures, since, until, updated_at`
+
+// notPaused is a condition on a row c with license and payer; now names the argument with the time.
+func notPaused(now string) string {
+	return `NOT EXISTS (SELECT 1 FROM pauses p WHERE p.license = c.license AND p.payer IN ('', c.payer) AND (p.until IS NULL OR p.until > ` + now + `))`
+}
+
+func (s *Store) isPaused(ctx context.Context, tx pgx.Tx, license, payer string) (bool, error) {
+	var paused bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pauses WHERE license = $1 AND payer IN ('', $2) AND (until IS NULL OR until > $3))`,
+		license, payer, s.opt.Now()).Scan(&paused)
+	return paused, err
+}
+
+// Paused reports whether a licence as a whole is paused now.
+func (s *Store) Paused(ctx context.Context, license string) (bool, error) {
+	var paused bool
+	err := s.tx(ctx, "read pause", func(tx pgx.Tx) (err error) {
+		paused, err = s.isPaused(ctx, tx, license, "")
+		return err
+	})
+	return paused, err
+}
+
+// NewPause asks for a pause.
+type NewPause struct {
+	License, Payer string
+	Trouble        Trouble
+	// For says how long the pause lasts after so many failures, 1 for the first; nil: until a person resumes it.
+	For func(failures int) time.Duration
+}
+
+// Pause begins a pause or, when an earlier one has lapsed, begins it anew with one more failure. While one lasts nothing is
+// changed, so that any number of workers that meet the same trouble count once. events gets the row and whether it began now,
+// and is written in the same transaction. The row as it stands is returned.
+func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, began bool) []Event) (p Pause, channels []string, err error) {
+	err = s.tx(ctx, "pause", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('pause/' || $1 || '/' || $2, 0))`, n.License, n.Payer); err != nil {
+			return err
+		}
+		now := s.opt.Now()
+		p, err = onePause(ctx, tx, n.License, n.Payer)
+		known := err == nil
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		if known && (p.Until == nil || p.Until.After(now)) {
+			return nil
+		}
+		if !known {
+			p = Pause{License: n.License, Payer: n.Payer, Since: now}
+		}
+		p.Failures++
+		p.ErrorKind, p.ErrorCode, p.ErrorText, p.Until = n.Trouble.Kind, n.Trouble.Code, n.Trouble.Text, nil
+		if n.For != nil {
+			until := now.Add(n.For(p.Failures))
+			p.Until = &until
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO pauses (license, payer, error_kind, error_code, error_text, failures, since, until) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)
+			ON CONFLICT (license, payer) DO UPDATE SET error_kind = $3, error_code = $4, error_text = $5, failures = $6, until = $8`,
+			p.License, p.Payer, p.ErrorKind, p.ErrorCode, p.ErrorText, p.Failures, p.Since, p.Until); err != nil {
+			return err
+		}
+		if events == nil {
+			return nil
+		}
+		channels, err = s.insertEvents(ctx, tx, events(p, !known))
+		return err
+	})
+	return p, channels, err
+}
+
+func onePause(ctx context.Context, q querier, license, payer string) (Pause, error) {
+	rows, err := q.Query(ctx, `SELECT `+pauseColumns+` FROM pauses WHERE license = $1 AND payer = $2`, license, payer)
+	if err != nil {
+		return Pause{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Pause])
+}
+
+// Pauses returns all pauses, the oldest first; those whose time has come wait for their first success.
+func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+pauseColumns+` FROM pauses ORDER BY since, license, payer`)
+	if err != nil {
+		return nil, wrap("list pauses", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Pause])
+	return out, wrap("list pauses", err)
+}
+
+// EndPauses ends pauses of a licence because an exchange went well: with kind set only those of that kind; with payer set that
+// payer's, too. Most of the time there are none.
+func (s *Store) EndPauses(ctx context.Context, license, payer string, kind fault.Kind) (ended int64, err error) {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer IN ('', $2) AND ($3 = '' OR error_kind = $3)`, license, payer, string(kind))
+	return tag.RowsAffected(), wrap("end pause", err)
+}
+
+// Resume ends a pause by a person's decision, which goes on record. applied is false when there is none (any more).
+func (s *Store) Resume(ctx context.Context, license, payer string, d Decision) (applied bool, err error) {
+	if d.Reason == "" {
+		return false, ErrReason
+	}
+	err = s.tx(ctx, "resume", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer = $2`, license, payer)
+		if err != nil {
+			return err
+		}
+		applied = tag.RowsAffected() == 1
+		target := license
+		if payer != "" {
+			target += "/" + payer
+		}
+		a := Action{Actor: d.Actor, Source: d.Source, Verb: "resume", TargetKind: "pause", Target: target, Reason: d.Reason, Outcome: "already"}
+		if applied {
+			a.Outcome = "applied"
+		}
+		return s.appendAction(ctx, tx, &a)
+	})
+	return applied, err
+}
