@@ -15,10 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// anew gives a message new ids of Bundle and header.
+// anew copies a message under new ids of Bundle and header.
 func anew(t *testing.T, m map[string]any) map[string]any {
 	t.Helper()
-	v, err := parseJSON(renew(t, m))
+	v, err := parseJSON(raw(t, m))
+	require.NoError(t, err)
+	v, err = parseJSON(renew(t, v.(map[string]any)))
 	require.NoError(t, err)
 	return v.(map[string]any)
 }
@@ -99,8 +101,8 @@ func TestHandlingRules(t *testing.T) {
 		return out
 	}
 
-	other := &bench{Sim: b.Sim, url: strings.TrimSuffix(b.url, operation) + "/Claim"}
-	other.ask(t, claim("CLM-1"))
+	elsewhere := &bench{Sim: b.Sim, url: strings.TrimSuffix(b.url, operation) + "/Claim"}
+	elsewhere.ask(t, claim("CLM-1"))
 	expect(ruleWrongAPI)
 	_, _, err := post(t, b.url, bytes.Repeat([]byte(" "), maxMessage+1))
 	require.NoError(t, err)
