@@ -51,6 +51,26 @@ func TestControl(t *testing.T) {
 		{"POST", "/sim/push", `{"kind":"unknown"}`, 400, "license"},
 		{"GET", "/sim/stats", "", 200, `"waiting":3`},
 		{"GET", "/sim/nothing", "", 404, ""},
+		{"POST", "/sim/faults", `{"kind":"error","code":"GE-00029","license":"DEMO-PR-0001","count":1}`, 201, `"license":"DEMO-PR-0001","code":"GE-00029"`},
+		{"POST", "/sim/faults", `{"kind":"error"}`, 400, "code must be given"},
+		{"POST", "/sim/faults", `{"kind":"500","code":"GE-00029"}`, 400, "kind error only"},
+		{"POST", "/sim/faults", `{"kind":"error","code":"GE-00029","status":200}`, 400, "300 to 599"},
+		{"POST", "/sim/faults", `{"match":"teams","kind":"redirect"}`, 400, "not for Teams"},
+		{"POST", "/sim/choices", `{"identifier":"CLM-7","behaviour":"PEND"}`, 204, ""},
+		{"POST", "/sim/choices", `{"identifier":"CLM-7","behaviour":"FLY"}`, 400, "unknown behaviour"},
+		{"POST", "/sim/choices", `{"behaviour":"PEND"}`, 400, "identifier is required"},
+		{"GET", "/sim/choices", "", 200, `[{"identifier":"CLM-7","behaviour":"SIM-PEND"}]`},
+		{"POST", "/sim/settings", `{"spelling":"oba","status_concept":true}`, 204, ""},
+		{"POST", "/sim/settings", `{"spelling":"welsh"}`, 400, "guide, oba or samples"},
+		{"GET", "/sim/settings", "", 200, `{"spelling":"oba","status_concept":true}`},
+		{"GET", "/sim/rules", "", 200, `"where":"Claim.(item|detail|subDetail).net"`},
+		{"POST", "/sim/answer", `{"identifier":"CLM-1","outcome":"partial"}`, 409, "not pending"},
+		{"POST", "/sim/reissue", `{"identifier":"CLM-1","outcome":"partial","reason":"mood"}`, 400, "miscalculation"},
+		{"GET", "/sim/requests/1", "", 200, "CLM-1"},
+		{"GET", "/sim/requests/1/request", "", 200, `"claim-request"`},
+		{"GET", "/sim/requests/1/answer", "", 200, `"claim-response"`},
+		{"GET", "/sim/requests/1/other", "", 404, "request and answer"},
+		{"GET", "/sim/requests/99", "", 404, "not remembered"},
 		{"POST", "/sim/reset", "", 204, ""},
 		{"GET", "/sim/claims", "", 200, "[]"},
 	} {
@@ -129,4 +149,47 @@ func TestPushedMessages(t *testing.T) {
 
 func bytesReplace(b []byte, old, with string) []byte {
 	return []byte(strings.ReplaceAll(string(b), old, with))
+}
+
+// TestPageFilter keeps what was asked for, and only that.
+func TestPageFilter(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{})
+	b.send(t, claimMessage(t, "CLM-GOOD"))
+	b.send(t, claimMessage(t, "CLM-SIM-ERROR"))
+	b.send(t, fresh(t, "eligibility-request", "ELG-1"))
+	for query, want := range map[string][]string{
+		"": {"1", "2", "3"}, "?event=claim-request": {"1", "2"}, "?refused=1": {"2"}, "?license=DEMO-PR-0001&event=eligibility-request": {"3"},
+		"?license=X": nil, "?event=claim-request&refused=1": {"2"},
+	} {
+		_, _, body := call(t, b.Control(), http.MethodGet, "/sim/"+query, "")
+		var got []string
+		for _, id := range []string{"1", "2", "3"} {
+			if strings.Contains(body, `href="/sim/requests/`+id+`"`) {
+				got = append(got, id)
+			}
+		}
+		require.Equal(t, want, got, query)
+	}
+	_, _, body := call(t, b.Control(), http.MethodGet, "/sim/requests/2", "")
+	require.Contains(t, body, "BV-00434")
+	require.Contains(t, body, "&#34;resourceType&#34;: &#34;Bundle&#34;", "both messages are shown, indented")
+}
+
+// TestExchangesAreBounded keeps the newest messages only.
+func TestExchangesAreBounded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Options{})
+	big := make([]byte, maxKept/4)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
+	require.NoError(t, err)
+	for range 6 {
+		b.note(r, Request{}, exchange{request: big})
+	}
+	_, _, ok := b.Exchange(2)
+	require.False(t, ok)
+	for id := 3; id <= 6; id++ {
+		_, _, ok := b.Exchange(id)
+		require.True(t, ok)
+	}
 }
