@@ -8,7 +8,7 @@
 // What becomes of a message is chosen by the message itself: a business identifier such as "CLM-7-SIM-PARTIAL" asks for
 // the behaviour PARTIAL (see [Behaviours]). With the same seed and the same messages the answers are the same.
 //
-// The simulator judges requests strictly and knows no mercy for what real payers may let pass. It does not know the code
-// lists of NPHIES (services, medicines, diagnoses), checks no licences against a register, and plays no batches and no
-// prior authorizations.
+// The simulator judges requests strictly and knows no mercy for what real payers may let pass; [Rules] lists what it
+// checks. It does not know the code lists of NPHIES (services, medicines, diagnoses), checks no licenses against a
+// register, and plays no prescriptions and no referrals.
 package nphiessim
