@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +46,8 @@ func main() {
 type config struct {
 	addr, teamsAddr           string
 	tlsCert, tlsKey, clientCA string
+	clientCertOptional        bool
+	http1                     bool
 	logLevel                  slog.Level
 	sim                       nphiessim.Options
 }
@@ -80,7 +83,8 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 // parse reads the command line. With --help it prints the usage and returns flag.ErrHelp.
 func parse(args []string, stdout io.Writer) (config, error) {
 	var cfg config
-	var keys list
+	var keys, groups list
+	spelling := ""
 	fs := flag.NewFlagSet("nphiessim", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
@@ -97,6 +101,11 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	fs.StringVar(&cfg.tlsCert, "tls-cert", "", "PEM `file` with the server certificate of NPHIES")
 	fs.StringVar(&cfg.tlsKey, "tls-key", "", "PEM `file` with its key")
 	fs.StringVar(&cfg.clientCA, "client-ca", "", "PEM `file` with the CA of client certificates; they become necessary and must name the sender's license")
+	fs.BoolVar(&cfg.clientCertOptional, "client-cert-optional", false, "with --client-ca: let connections without a certificate in, and answer GE-00019")
+	fs.Var(&groups, "certificate-licenses", "`NAME=LICENSE,LICENSE`: the certificate with this organization, serial number or common name may send for these licenses; may be repeated")
+	fs.BoolVar(&cfg.http1, "http1", false, "offer no HTTP/2 over TLS: there, faults that cut connections end streams only")
+	fs.StringVar(&spelling, "spelling", "guide", "how answers are written where sources of the protocol differ: guide, oba or samples")
+	fs.BoolVar(&cfg.sim.Settings.StatusConcept, "status-concept", false, "write the state in a status-response as valueCodeableConcept")
 	fs.TextVar(&cfg.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -106,6 +115,15 @@ func parse(args []string, stdout io.Writer) (config, error) {
 	}
 	cfg.sim.SigningKeys = keys
 	cfg.sim.VerifyClient = cfg.clientCA != ""
+	cfg.sim.Settings.Spelling = nphiessim.Spelling(spelling)
+	cfg.sim.CertificateLicenses = map[string][]string{}
+	for _, g := range groups {
+		name, licenses, ok := strings.Cut(g, "=")
+		if !ok || name == "" || licenses == "" {
+			return cfg, fmt.Errorf("--certificate-licenses %q: want NAME=LICENSE,LICENSE", g)
+		}
+		cfg.sim.CertificateLicenses[name] = append(cfg.sim.CertificateLicenses[name], strings.Split(licenses, ",")...)
+	}
 	return cfg, cfg.check(fs.Args())
 }
 
@@ -125,6 +143,10 @@ func (c config) check(rest []string) error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case c.clientCA != "" && c.tlsCert == "":
 		return errors.New("--client-ca needs --tls-cert and --tls-key")
+	case c.clientCA == "" && (c.clientCertOptional || len(c.sim.CertificateLicenses) > 0):
+		return errors.New("--client-cert-optional and --certificate-licenses need --client-ca")
+	case !slices.Contains(nphiessim.Spellings(), c.sim.Settings.Spelling):
+		return fmt.Errorf("--spelling %q: want guide, oba or samples", c.sim.Settings.Spelling)
 	}
 	for _, k := range c.sim.SigningKeys {
 		if err := nphiessim.CheckSigningKey(k); err != nil {
@@ -193,7 +215,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	return err
 }
 
-// tls is nil without --tls-cert. Only HTTP/1.1 is offered: faults reset TCP connections, which HTTP/2 would hide.
+// tls is nil without --tls-cert. HTTP/2 is offered first unless --http1 is given.
 func (c config) tls() (*tls.Config, error) {
 	if c.tlsCert == "" {
 		return nil, nil //nolint:nilnil // no TLS is no error
@@ -202,7 +224,10 @@ func (c config) tls() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if c.http1 {
+		cfg.NextProtos = nil
+	}
 	if c.clientCA == "" {
 		return cfg, nil
 	}
@@ -215,5 +240,8 @@ func (c config) tls() (*tls.Config, error) {
 		return nil, fmt.Errorf("%s holds no certificate", c.clientCA)
 	}
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	if c.clientCertOptional {
+		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	}
 	return cfg, nil
 }

@@ -42,6 +42,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"certs", "--days", "0", "--license", "1", "x"}, exitUsage, "1 to 3650"},
 		{[]string{"--tls-cert", "x"}, exitUsage, "go together"},
 		{[]string{"--client-ca", "x"}, exitUsage, "needs --tls-cert"},
+		{[]string{"--client-cert-optional"}, exitUsage, "need --client-ca"},
+		{[]string{"--certificate-licenses", "Group"}, exitUsage, "NAME=LICENSE"},
+		{[]string{"--certificate-licenses", "Group=1"}, exitUsage, "need --client-ca"},
+		{[]string{"--spelling", "welsh"}, exitUsage, "guide, oba or samples"},
 		{[]string{"--teams-signing-key", "secret"}, exitUsage, "whsec_"},
 		{[]string{"--addr", "nowhere:-1"}, exitError, "cannot serve"},
 		{[]string{"--tls-cert", "/missing", "--tls-key", "/missing"}, exitError, "missing"},
@@ -124,33 +128,69 @@ func TestMutualTLS(t *testing.T) {
 	server := ca.issue(t, pkix.Name{CommonName: "localhost"})
 	keyDER, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
 	require.NoError(t, err)
-	a := start(t, "--tls-cert", write("cert.pem", "CERTIFICATE", server.Certificate[0]), "--tls-key", write("key.pem", "PRIVATE KEY", keyDER),
-		"--client-ca", write("ca.pem", "CERTIFICATE", ca.cert.Raw))
-	require.True(t, strings.HasPrefix(a.NPHIES, "https://"))
-
+	flags := []string{
+		"--tls-cert", write("cert.pem", "CERTIFICATE", server.Certificate[0]), "--tls-key", write("key.pem", "PRIVATE KEY", keyDER),
+		"--client-ca", write("ca.pem", "CERTIFICATE", ca.cert.Raw), "--certificate-licenses", "Group=DEMO-PR-0009,DEMO-PR-0001",
+	}
 	message, err := os.ReadFile("../../internal/nphiessim/testdata/cancel-request.json")
 	require.NoError(t, err)
-	client := func(certs ...tls.Certificate) *http.Client {
-		pool := x509.NewCertPool()
-		pool.AddCert(ca.cert)
-		return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs, MinVersion: tls.VersionTLS12}}}
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			a := start(t, flags...)
+			require.True(t, strings.HasPrefix(a.NPHIES, "https://"))
+			send := func(certs ...tls.Certificate) (int, string, error) {
+				transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs, MinVersion: tls.VersionTLS12}}
+				transport.ForceAttemptHTTP2 = protocol == "HTTP/2.0"
+				return fetchBy(t, protocol, &http.Client{Transport: transport}, a.NPHIES+"/$process-message", string(message))
+			}
+			_, _, err = send()
+			require.Error(t, err, "the handshake fails without a client certificate")
+			_, _, err = send(newAuthority(t).issue(t, pkix.Name{CommonName: "DEMO-PR-0001"}))
+			require.Error(t, err, "and with one of another authority")
+			for _, name := range []pkix.Name{
+				{CommonName: "DEMO-PR-0001"}, {SerialNumber: "DEMO-PR-0001"}, {Organization: []string{"DEMO-PR-0001"}}, {Organization: []string{"Group"}},
+			} {
+				status, body, err := send(ca.issue(t, name))
+				require.NoError(t, err)
+				require.Equal(t, 200, status, body)
+			}
+			for code, name := range map[string]pkix.Name{"GE-00020": {CommonName: "DEMO-PR-0002"}, "GE-00019": {Country: []string{"SA"}}} {
+				status, body, err := send(ca.issue(t, name))
+				require.NoError(t, err)
+				require.Equal(t, 403, status)
+				require.Contains(t, body, code)
+			}
+		})
 	}
-	send := func(c *http.Client) (int, string, error) {
-		return fetch(t, c, http.MethodPost, a.NPHIES+"/$process-message", string(message))
-	}
-	_, _, err = send(client())
-	require.Error(t, err, "the handshake fails without a client certificate")
-	_, _, err = send(client(newAuthority(t).issue(t, pkix.Name{CommonName: "DEMO-PR-0001"})))
-	require.Error(t, err, "and with one of another authority")
-	for _, name := range []pkix.Name{{CommonName: "DEMO-PR-0001"}, {SerialNumber: "DEMO-PR-0001"}, {Organization: []string{"DEMO-PR-0001"}}} {
-		status, body, err := send(client(ca.issue(t, name)))
+	t.Run("certificate optional, HTTP/1.1 only", func(t *testing.T) {
+		t.Parallel()
+		a := start(t, append(flags, "--client-cert-optional", "--http1")...)
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+		status, body, err := fetchBy(t, "HTTP/1.1", client, a.NPHIES+"/$process-message", string(message))
 		require.NoError(t, err)
-		require.Equal(t, 200, status, body)
-	}
-	status, body, err := send(client(ca.issue(t, pkix.Name{CommonName: "DEMO-PR-0002"})))
+		require.Equal(t, 403, status)
+		require.Contains(t, body, "GE-00019")
+	})
+}
+
+// fetchBy posts and insists on a protocol.
+func fetchBy(t *testing.T, protocol string, client *http.Client, url, body string) (int, string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	require.NoError(t, err)
-	require.Equal(t, 403, status)
-	require.Contains(t, body, "GE-00020")
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(t, protocol, resp.Proto)
+	raw, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp.StatusCode, string(raw), nil
 }
 
 type authority struct {

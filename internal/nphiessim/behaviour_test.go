@@ -44,6 +44,10 @@ func checkClaimResponse(t *testing.T, claim, bundle node) {
 	require.Equal(t, bundle.get("entry").at(1).get("fullUrl").str(), headerOf(bundle).get("focus").at(0).get("reference").str())
 	outcome := res.ext("adjudication-outcome").get("valueCodeableConcept").code("")
 	switch res.get("outcome").str() {
+	case "partial":
+		require.NotEmpty(t, res.get("item").list())
+		require.Less(t, len(res.get("item").list()), len(claim.get("item").list()))
+		require.False(t, res.get("error").exists())
 	case "queued":
 		require.Equal(t, "pended", outcome)
 		require.False(t, res.get("item").exists())
@@ -153,6 +157,11 @@ func TestClaimBehaviours(t *testing.T) {
 		{"NEVER", []string{"queued", "queued"}, nil, "", "pending", true},
 		{"REISSUE", []string{"approved"}, []string{"queued-messages"}, "partial", "partial", true},
 		{"OFFLINE", []string{"error", "error", "approved"}, []string{"nphies-generated"}, "", "approved", true},
+		{"LARGE-APPROVE", []string{"queued"}, []string{"nphies-generated", "large-claim", "queued-messages"}, "approved", "approved", true},
+		{"BUSY", []string{"queued"}, []string{"queued-messages"}, "approved", "approved", true},
+		{"UNFINISHED", []string{"partial"}, []string{"queued-messages"}, "partial", "partial", true},
+		{"EVIDENCE", []string{"partial"}, nil, "", "partial", true},
+		{"ERROR-MANY", []string{"error"}, []string{"nphies-generated"}, "", "error", false},
 		{"TIMEOUT", []string{"error", "approved"}, []string{"nphies-generated"}, "", "approved", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -237,7 +246,7 @@ func TestEligibilityBehaviours(t *testing.T) {
 	b := newBench(t, Options{})
 	for name, site := range map[string]string{
 		"ELIGIBLE": "eligible", "NOT-COVERED": "not-covered", "NOT-ACTIVE": "not-active", "NOT-DIRECT": "not-direct billing",
-		"OUT-NETWORK": "out-network", "LIMIT-EXHAUSTED": "limit-exhausted", "SUSPENDED": "coverage-suspended",
+		"OUT-NETWORK": "out-network", "LIMIT-EXHAUSTED": "limit-exhausted", "SUSPENDED": "coverage-suspended", "CONTRACT-SUSPENDED": "provider-contract-suspended",
 	} {
 		_, a := b.send(t, fresh(t, "eligibility-request", "ELG-SIM-"+name))
 		res := mainOf(a)

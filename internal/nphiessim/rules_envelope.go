@@ -96,7 +96,7 @@ var atFoci = selector{"MessageHeader.focus.resolve()", func(m *message) []node {
 }}
 
 // atProfiled are the Bundle and all its resources.
-var atProfiled = selector{"Bundle, Bundle.entry.resource", func(m *message) []node {
+var atProfiled = selector{"Bundle.(meta|entry.resource.meta).profile", func(m *message) []node {
 	out := []node{m.root}
 	for _, e := range m.entries {
 		out = append(out, e.get("resource"))
@@ -106,7 +106,7 @@ var atProfiled = selector{"Bundle, Bundle.entry.resource", func(m *message) []no
 
 var atEverything = selector{"Bundle.descendants()", func(m *message) []node { return m.all }}
 
-var atPartyTypes = selector{"MessageHeader.sender.type, destination.receiver.type", func(m *message) []node {
+var atPartyTypes = selector{"MessageHeader.(sender|destination.receiver).type", func(m *message) []node {
 	return append(sub(atDestination, "receiver.type").find(m), m.header.get("sender.type"))
 }}
 

@@ -14,7 +14,7 @@ var (
 )
 
 // lines are the items, details and sub-details.
-var lines = selector{"Claim.item, detail, subDetail", func(m *message) []node {
+var lines = selector{"Claim.(item|detail|subDetail)", func(m *message) []node {
 	return slices.Concat(items.find(m), details.find(m), subDetails.find(m))
 }}
 

@@ -538,7 +538,7 @@ func TestRulesTable(t *testing.T) {
 	}
 	i := slices.IndexFunc(list, func(r Rule) bool { return r.ID == "BV-00251" })
 	require.Equal(t, Rule{
-		ID: "BV-00251", Where: "Claim.item, detail, subDetail.net", Text: "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
+		ID: "BV-00251", Where: "Claim.(item|detail|subDetail).net", Text: "Claim Item net is not equal to ((quantity * unit price) * factor) + tax",
 		Events: []string{eventAuth, eventClaim},
 	}, list[i])
 }
