@@ -117,10 +117,12 @@ func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
 	return out, wrap("list pauses", err)
 }
 
-// EndPauses ends pauses of a licence because an exchange went well: with kind set only those of that kind; with payer set that
-// payer's, too. Most of the time there are none.
+// EndPauses ends pauses of a licence, and of a payer if one is given, because an exchange went well: those that end by
+// themselves anyway, or with kind set all of that kind. One that waits for a person stays: the exchange may have begun before it.
+// Most of the time there are none.
 func (s *Store) EndPauses(ctx context.Context, license, payer string, kind fault.Kind) (ended int64, err error) {
-	tag, err := s.pool.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer IN ('', $2) AND ($3 = '' OR error_kind = $3)`, license, payer, string(kind))
+	tag, err := s.pool.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer IN ('', $2)
+		AND CASE WHEN $3 = '' THEN until IS NOT NULL ELSE error_kind = $3 END`, license, payer, string(kind))
 	return tag.RowsAffected(), wrap("end pause", err)
 }
 
