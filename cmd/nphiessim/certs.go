@@ -43,6 +43,11 @@ func certs(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	err := fs.Parse(args)
+	var dirs []string
+	for err == nil && fs.NArg() > 0 { // flags may stand before and after the folder
+		dirs = append(dirs, fs.Arg(0))
+		err = fs.Parse(fs.Args()[1:])
+	}
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		_, _ = fmt.Fprint(stdout, certsUsage)
@@ -51,7 +56,7 @@ func certs(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case err != nil:
 		return wrong(err)
-	case fs.NArg() != 1:
+	case len(dirs) != 1:
 		return wrong(errors.New("one directory is needed"))
 	case len(licenses) == 0:
 		return wrong(errors.New("--license is needed, once or more"))
@@ -63,7 +68,7 @@ func certs(args []string, stdout, stderr io.Writer) int {
 			return wrong(fmt.Errorf("--license %q: want no slash, it names files", l))
 		}
 	}
-	written, err := makeCertificates(fs.Arg(0), licenses, time.Now(), *days)
+	written, err := makeCertificates(dirs[0], licenses, time.Now(), *days)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "nphiessim certs: %v\n", err)
 		return exitError

@@ -17,7 +17,7 @@ import (
 func TestThrowawayCertificates(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "certs")
-	args := []string{"certs", "--license", "DEMO-PR-0001", "--license", "DEMO-PR-0002", dir}
+	args := []string{"certs", "--license", "DEMO-PR-0001", dir, "--license", "DEMO-PR-0002"}
 	var out, log bytes.Buffer
 	require.Equal(t, exitOK, run(t.Context(), args, &out, &log), log.String())
 	require.Contains(t, out.String(), "DEMO-PR-0002.p12")
