@@ -74,10 +74,13 @@ func adopt(ctx context.Context, c *api.Client, token string) (*api.Secret, error
 	if err != nil {
 		return nil, err
 	}
+	if s == nil { // an empty answer
+		return nil, errNoVault(nil)
+	}
 	ttl, _ := s.Data["ttl"].(json.Number)
 	seconds, err := ttl.Int64()
 	if err != nil {
-		return nil, err
+		return nil, errNoVault(err)
 	}
 	renewable, _ := s.Data["renewable"].(bool)
 	return &api.Secret{Auth: &api.SecretAuth{ClientToken: token, LeaseDuration: int(seconds), Renewable: renewable}}, nil
@@ -98,6 +101,9 @@ func readFile(path string) (string, error) {
 	}
 	return text, nil
 }
+
+// errNoVault is about an answer that Vault does not give.
+func errNoVault(err error) error { return loginFault("what answers is not Vault: see VAULT_ADDR", err) }
 
 func loginFault(safe string, err error) error {
 	return &fault.Error{Op: "log in to Vault", Kind: fault.Config, Safe: safe, Err: err}

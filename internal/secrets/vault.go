@@ -196,7 +196,7 @@ func (v *Vault) enter(ctx context.Context, ended *session) (*session, error) {
 	}
 	secret, err := v.opt.Login(ctx, c)
 	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "") {
-		err = errors.New("no token in the answer")
+		err = errNoVault(nil)
 	}
 	if err != nil {
 		err = vaultFault("log in to Vault", err)

@@ -445,7 +445,25 @@ func TestAnswerWithoutToken(t *testing.T) {
 	for _, login := range []secrets.Login{secrets.Token("x"), secrets.AppRole("approle", "role", "secret", "")} {
 		v := newVault(t, secrets.Options{Address: srv.URL, Login: login})
 		_, _, err := v.ReadKV(t.Context(), "secret/x")
-		require.Equal(t, fault.Unavailable, fault.KindOf(err))
+		require.Equal(t, fault.Config, fault.KindOf(err))
 		require.False(t, v.Status().LoggedIn)
+	}
+}
+
+func TestSomethingElseAtTheAddress(t *testing.T) {
+	for _, answer := range []string{"", `{"data":{"ttl":"soon"}}`, "null"} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if answer == "" {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			_, _ = io.WriteString(w, answer)
+		}))
+		v, err := secrets.New(secrets.Options{Address: srv.URL, Login: secrets.Token("t0ken")})
+		require.NoError(t, err)
+		_, _, err = v.ReadKV(t.Context(), "secret/x")
+		require.ErrorContains(t, err, "what answers is not Vault: see VAULT_ADDR", "%q", answer)
+		require.NotContains(t, err.Error(), "t0ken")
+		srv.Close()
 	}
 }
