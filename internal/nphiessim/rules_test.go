@@ -551,6 +551,7 @@ func FuzzJudge(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(`{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","focus":7}}]}`))
+	f.Add([]byte(`{"entry":[{"resource":{"resourceType":"MessageHeader","eventCoding":{"code":"batch-request"},"focus":[{"reference":"a"}]}},{"fullUrl":"a","resource":{"resourceType":"Bundle","entry":7}}]}`))
 	f.Fuzz(func(_ *testing.T, body []byte) {
 		v, err := parseJSON(body)
 		if err != nil {
@@ -562,5 +563,8 @@ func FuzzJudge(f *testing.F) {
 		s.takeEligibility(m)
 		s.takePoll(m)
 		s.takeTargetTask(m)
+		s.takeBatch(m)
+		s.takeCommunication(m)
+		s.takePaymentNotice(m)
 	})
 }
