@@ -40,9 +40,12 @@ type Watch struct {
 	Interval time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	logged map[string]string // by licence, the problem in the log, so that it is there once
 }
 
-// thresholds are the days left at which people are told, each once for a certificate: whole days, 0 is expired.
+// thresholds are the days left at which people are told, each once for a certificate: 30 when no more than 30 days are left, 0
+// is expired.
 var thresholds = []int{0, 1, 3, 7, 14, 30}
 
 // Run looks until ctx ends.
@@ -63,7 +66,8 @@ func (w *Watch) Run(ctx context.Context) {
 }
 
 // Tell writes the notifications that are due: "vault.certificate.expiring" when one more threshold is reached, and
-// "nphies.api.error" when something new cannot be used. The record keeps each from being told twice, by whatever worker.
+// "nphies.api.error" when something new cannot be used. The record keeps each from being told twice, by whatever worker. One Watch
+// is for one goroutine.
 func (w *Watch) Tell(ctx context.Context) error {
 	now := time.Now
 	if w.Now != nil {
@@ -78,20 +82,19 @@ func (w *Watch) Tell(ctx context.Context) error {
 					Message: "The client certificate at " + c.Source + " cannot be used: " + fault.Of(c.Problem).Safe + kept(c),
 				},
 			}})
-			w.Log.ErrorContext(ctx, "client certificate cannot be used", slog.String("license", c.License), slog.String("source", c.Source),
-				slog.String("error", c.Problem.Error()), slog.Bool("old_one_in_use", c.Fingerprint != ""))
+			w.log(ctx, c)
 		}
 		if c.Fingerprint == "" {
 			continue
 		}
-		days := int(math.Floor(c.NotAfter.Sub(now()).Hours() / 24))
+		days := int(math.Ceil(c.NotAfter.Sub(now()).Hours() / 24)) // the last day is 1: only 0 has expired
 		for _, t := range thresholds {
 			if days > t {
 				continue
 			}
 			events = append(events, store.Event{Key: fmt.Sprintf("certificate/%s/%s/%d", c.License, c.Fingerprint, t), Event: cards.Event{
 				Type: cards.VaultCertificateEvent, CorrelationID: "certificate " + c.License, Details: cards.Certificate{
-					CommonName: c.CommonName, Serial: c.Serial, NotAfter: c.NotAfter, Issuer: c.Issuer, Mount: c.Source, UsedBy: "provider licence " + c.License, DaysLeft: days,
+					CommonName: c.CommonName, Serial: c.Serial, NotAfter: c.NotAfter, Issuer: c.Issuer, Mount: c.Source, UsedBy: usedBy(c.License), DaysLeft: days,
 				},
 			}})
 			break
@@ -105,6 +108,26 @@ func (w *Watch) Tell(ctx context.Context) error {
 		return err
 	}
 	return w.Notify.Notify(ctx, channels...)
+}
+
+// log writes a problem to the log, when it is another one than at the last look.
+func (w *Watch) log(ctx context.Context, c nphiesclient.CertificateState) {
+	if w.logged[c.License] == c.ProblemID {
+		return
+	}
+	if w.logged == nil {
+		w.logged = map[string]string{}
+	}
+	w.logged[c.License] = c.ProblemID
+	w.Log.ErrorContext(ctx, "client certificate cannot be used", slog.String("license", c.License), slog.String("source", c.Source),
+		slog.String("error", c.Problem.Error()), slog.Bool("old_one_in_use", c.Fingerprint != ""))
+}
+
+func usedBy(license string) string {
+	if license == "default" {
+		return "licences without a certificate of their own"
+	}
+	return "provider licence " + license
 }
 
 func kept(c nphiesclient.CertificateState) string {
