@@ -243,7 +243,8 @@ type vault struct {
 }
 
 // InVault is a certificate in a secret of Vault's KV engine: pkcs12 (base64) with passphrase, or certificate with key (PEM);
-// optionally ca (PEM), the authorities that NPHIES' own certificate may be signed by.
+// optionally ca (PEM), the authorities that NPHIES' own certificate may be signed by. Blanks and newlines around the passphrase do
+// not count.
 func InVault(kv KV, path string) Source { return &vault{kv, path} }
 
 func (v *vault) String() string { return "Vault " + v.path }
@@ -254,7 +255,7 @@ func (v *vault) Read(ctx context.Context) (Material, error) {
 		return Material{}, err
 	}
 	m := Material{
-		Passphrase: values["passphrase"], Certificate: []byte(values["certificate"]), Key: []byte(values["key"]), Roots: []byte(values["ca"]),
+		Passphrase: strings.TrimSpace(values["passphrase"]), Certificate: []byte(values["certificate"]), Key: []byte(values["key"]), Roots: []byte(values["ca"]),
 	}
 	// base64 is often written in lines.
 	text := strings.Join(strings.Fields(values["pkcs12"]), "")

@@ -144,7 +144,11 @@ func Vault(c *config.Config) (*secrets.Vault, error) {
 	}
 	v, err := secrets.New(secrets.Options{Address: c.VaultAddr, Namespace: c.VaultNamespace, CACert: c.VaultCACert, Login: login})
 	if err != nil {
-		return nil, &config.SettingError{Name: "VAULT_ADDR", Problem: fault.Of(err).Safe}
+		name := "VAULT_ADDR"
+		if c.VaultCACert != "" { // the form of the address was checked before
+			name = "VAULT_CACERT"
+		}
+		return nil, &config.SettingError{Name: name, Problem: fault.Of(err).Safe}
 	}
 	return v, nil
 }
@@ -205,26 +209,25 @@ func LoadCertificates(ctx context.Context, c *config.Config, clients *nphiesclie
 	case c.CertVaultPath != "":
 		setting = "NPHIES_CLIENT_VAULT_PATH"
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, license := range c.Licenses() {
-		var last error // the end of patience says nothing, the last answer does
+		var last error // when patience ends, the reason is wanted and not the end
 		load := func() error {
-			err := clients.Load(ctx, license)
-			if err != nil && !fault.Is(err, fault.Unavailable) {
-				return backoff.Permanent(err)
+			if last = clients.Load(patient, license); last != nil && !fault.Is(last, fault.Unavailable) {
+				return backoff.Permanent(last)
 			}
-			if ctx.Err() == nil {
-				last = err
-			}
-			return err
+			return last
 		}
 		wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
-		if err := backoff.Retry(load, backoff.WithContext(wait, ctx)); err != nil {
-			if last != nil && ctx.Err() != nil {
-				err = last
-			}
-			return &config.SettingError{Name: setting, Problem: "licence " + license + ": " + fault.Of(err).Safe}
+		switch err := backoff.Retry(load, backoff.WithContext(wait, patient)); {
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case fault.Is(last, fault.NotFound): // it names the licence
+			return &config.SettingError{Name: setting, Problem: fault.Of(last).Safe}
+		default:
+			return &config.SettingError{Name: setting, Problem: "licence " + license + ": " + fault.Of(last).Safe}
 		}
 	}
 	return nil

@@ -139,7 +139,7 @@ func TestEachLicenceHasItsCertificate(t *testing.T) {
 	env["NPHIES_CLIENT_CERT_DIR"] = dir
 	crt, key, _ := a.client("DEMO-PR-0001")
 	_, err := clients(t, env)
-	require.ErrorContains(t, err, "NPHIES_CLIENT_CERT_DIR: licence DEMO-PR-0001: no client certificate")
+	require.ErrorContains(t, err, "NPHIES_CLIENT_CERT_DIR: no client certificate for licence DEMO-PR-0001")
 
 	write(t, filepath.Join(dir, "DEMO-PR-0001.crt"), crt)
 	write(t, filepath.Join(dir, "DEMO-PR-0001.key"), key)
@@ -190,7 +190,7 @@ func TestCertificatesInVault(t *testing.T) {
 	path := "secret/nphies/" + strings.ToLower(rand.Text())
 	env["VAULT_ADDR"], env["VAULT_TOKEN"], env["NPHIES_CLIENT_VAULT_PATH"] = v.Addr, v.Token, path
 	_, err := clients(t, env)
-	require.ErrorContains(t, err, "NPHIES_CLIENT_VAULT_PATH: licence DEMO-PR-0001: ")
+	require.ErrorContains(t, err, "NPHIES_CLIENT_VAULT_PATH: no client certificate for licence DEMO-PR-0001")
 
 	put := func(license string, values map[string]any) {
 		t.Helper()
@@ -200,7 +200,7 @@ func TestCertificatesInVault(t *testing.T) {
 	crt, key, _ := a.client("DEMO-PR-0001")
 	put("DEMO-PR-0001", map[string]any{"certificate": string(crt), "key": string(key)})
 	_, _, p12 := a.client("DEMO-PR-0002")
-	put("DEMO-PR-0002", map[string]any{"pkcs12": base64.StdEncoding.EncodeToString(p12), "passphrase": "pass"})
+	put("DEMO-PR-0002", map[string]any{"pkcs12": base64.StdEncoding.EncodeToString(p12), "passphrase": "pass\n"})
 	c, err := clients(t, env)
 	require.NoError(t, err)
 	require.Empty(t, poll(t, c, "DEMO-PR-0001"))
@@ -221,4 +221,27 @@ func TestVaultAwayAtTheStart(t *testing.T) {
 	_, err := clients(t, env)
 	require.ErrorContains(t, err, "NPHIES_CLIENT_VAULT_PATH: licence DEMO-PR-0001: Vault does not answer")
 	require.NotContains(t, err.Error(), "t0ken")
+}
+
+func TestUnreadableVaultCAIsNamed(t *testing.T) {
+	_, env := site(t)
+	env["VAULT_ADDR"], env["VAULT_TOKEN"], env["VAULT_CACERT"] = "https://127.0.0.1:1", "t0ken", "/nonexistent.pem"
+	cfg, err := config.LoadFrom(env)
+	require.NoError(t, err)
+	_, err = app.Vault(cfg)
+	require.ErrorContains(t, err, "VAULT_CACERT: ")
+}
+
+func TestStoppedWhileItWaitsForVault(t *testing.T) {
+	_, env := site(t)
+	env["VAULT_ADDR"], env["VAULT_TOKEN"], env["NPHIES_CLIENT_VAULT_PATH"] = "http://127.0.0.1:1", "t0ken", "secret/nphies"
+	cfg, err := config.LoadFrom(env)
+	require.NoError(t, err)
+	v, err := app.Vault(cfg)
+	require.NoError(t, err)
+	c, err := app.NPHIES(cfg, "test", v)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, app.LoadCertificates(ctx, cfg, c, time.Minute), context.Canceled)
 }
