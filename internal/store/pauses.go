@@ -76,6 +76,7 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 		if known && (p.Until == nil || p.Until.After(now)) {
 			return nil
 		}
+		lapsing := known && p.Until != nil
 		if !known {
 			p = Pause{License: n.License, Payer: n.Payer, Since: now}
 		}
@@ -93,7 +94,7 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 		if events == nil {
 			return nil
 		}
-		channels, err = s.insertEvents(ctx, tx, events(p, !known))
+		channels, err = s.insertEvents(ctx, tx, events(p, !known || (lapsing && p.Until == nil)))
 		return err
 	})
 	return p, channels, err

@@ -84,7 +84,7 @@ func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL",
 // IsRefused reports whether PostgreSQL refused values as such (out of range, not text): the same values will never do.
 func IsRefused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23")
+	return ok && (pg.Code[:2] == "22" || pg.Code[:2] == "23" || pg.Code[:2] == "54")
 }
 
 // ErrNotFound says that there is no such row.

@@ -47,6 +47,9 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 		// The TLS handshake failed: no message of this licence gets through.
 		p = &pauseError{fault: f, lapse: true}
 	}
+	if p.payer && payer == "" {
+		return false // which payer, nobody knows: the others may not suffer for it
+	}
 	n := store.NewPause{License: license, Trouble: store.TroubleOf(p.fault)}
 	if p.payer {
 		n.Payer = payer
@@ -68,7 +71,7 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 		if row.Until != nil {
 			d.Until = *row.Until
 		}
-		key := fmt.Sprintf("pause/%s/%s/%d", license, row.Payer, row.Since.UnixMilli())
+		key := fmt.Sprintf("pause/%s/%s/%d/%s", license, row.Payer, row.Since.UnixMilli(), row.ErrorCode)
 		return []store.Event{{Event: cards.Event{Type: cards.APIErrorEvent, CorrelationID: license, Details: d}, Key: key}}
 	})
 	if perr != nil {

@@ -243,3 +243,17 @@ func TestRecheckThatFailsIsNoDeadLetter(t *testing.T) {
 	require.NoError(t, b.submit(id))
 	require.Empty(t, b.get(id).ErrorText, "answered again, the trouble is over")
 }
+
+// TestOpsErrorAfterALapsedPauseIsTold: what waits for a person now is another trouble than what would have ended by itself.
+func TestOpsErrorAfterALapsedPauseIsTold(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("APPROVE")
+	b.answer("GE-00012", 1)
+	require.NoError(t, b.submit(id))
+	require.Empty(t, b.events(nil))
+	b.pass(10 * time.Minute)
+	b.answer("GE-00029", 1)
+	require.NoError(t, b.submit(id))
+	require.Nil(t, b.pauses()[0].Until)
+	require.Equal(t, []string{"nphies.api.error"}, b.events(nil))
+}

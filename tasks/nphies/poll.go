@@ -146,7 +146,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err != nil {
 		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), raw.Duration)
-		if raw.Status >= 400 {
+		if raw.Status >= 400 && raw.Status < 500 {
 			// Refused before it was processed: the mailbox is as it was.
 			if storeErr := h.store.PollProcessed(wctx, kept); storeErr != nil {
 				return false, storeErr
