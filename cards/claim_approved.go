@@ -24,7 +24,7 @@ type ClaimApproved struct {
 	License       string    `json:"license,omitempty"`
 	Outcome       Outcome   `json:"outcome"`
 	Claimed       string    `json:"claimed"`  // SAR, "1234.50"
-	Approved      string    `json:"approved"` // SAR
+	Approved      string    `json:"approved"` // SAR, "" when the answer does not tell it
 	ItemsApproved int       `json:"items_approved"`
 	Items         int       `json:"items"`
 	Cut           []CutItem `json:"cut,omitempty"` // what was not approved in full
@@ -38,7 +38,7 @@ type ClaimApproved struct {
 // CutItem is an item of which the payer does not pay everything.
 type CutItem struct {
 	Sequence    int      `json:"sequence"`
-	Amount      string   `json:"amount"` // SAR that is not paid
+	Amount      string   `json:"amount"` // SAR that is not paid, "" when the answer does not tell it
 	ReasonCodes []string `json:"reason_codes,omitempty"`
 }
 
@@ -50,7 +50,7 @@ func buildClaimApproved(d ClaimApproved, e Event, l Links) content {
 			must("Claim ref", d.ClaimRef),
 			must("Payer", d.Payer),
 			must("Outcome", string(d.Outcome)),
-			must("Approved / claimed", sar(d.Approved)+" of "+sar(d.Claimed)),
+			must("Approved / claimed", sarOrUnknown(d.Approved)+" of "+sar(d.Claimed)),
 		},
 		actions: claimActions(d.ClaimID, l),
 	}
@@ -62,7 +62,7 @@ func buildClaimApproved(d ClaimApproved, e Event, l Links) content {
 		if d.Authorization {
 			c.title = "Authorization granted in part"
 		}
-		c.facts = append(c.facts, must("Cut", sar(difference(d.Claimed, d.Approved))))
+		c.facts = append(c.facts, must("Cut", sarOrUnknown(difference(d.Claimed, d.Approved))))
 	}
 	c.facts = append(c.facts,
 		may("Approved share", share(d.Approved, d.Claimed)),
@@ -77,10 +77,18 @@ func buildClaimApproved(d ClaimApproved, e Event, l Links) content {
 	return c
 }
 
+// sarOrUnknown is for amounts that an answer may not tell: what nobody knows is no 0.00.
+func sarOrUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return sar(s)
+}
+
 func cutLines(cuts []CutItem) []string {
 	lines := make([]string, 0, len(cuts))
 	for _, i := range cuts {
-		s := fmt.Sprintf("Item %d: %s", i.Sequence, line(sar(i.Amount)))
+		s := fmt.Sprintf("Item %d: %s", i.Sequence, line(sarOrUnknown(i.Amount)))
 		if len(i.ReasonCodes) > 0 {
 			s += " (" + line(strings.Join(i.ReasonCodes, ", ")) + ")"
 		}

@@ -83,8 +83,10 @@ type ClaimAnswer struct {
 	Created time.Time
 	// Items are sorted by sequence; Added are the payer's own lines, as of an advanced authorization.
 	Items, Added []ItemAnswer
-	// Totals by category, as in ItemAnswer.Amounts. Empty if the answer has none: nothing is computed.
-	Totals map[string]Amount
+	// Totals by category, as in ItemAnswer.Amounts. Empty if the answer has none: nothing is computed. Unreadable names the
+	// categories whose total is there and is no number.
+	Totals     map[string]Amount
+	Unreadable []string
 	// Reasons are all adjudication reasons, each once, in order of appearance.
 	Reasons []Coded
 	// Notes are the processNotes.
@@ -107,8 +109,9 @@ type ItemAnswer struct {
 	// Outcome is approved, rejected, partial, pended; "" if absent.
 	Outcome string
 	// Amounts by category: submitted, eligible, copay, deductible, benefit, tax, patientShare, rejected and others, in
-	// their official spelling, save "copay" for coPay.
-	Amounts map[string]Amount
+	// their official spelling, save "copay" for coPay. Unreadable names the categories whose amount is there and is no number.
+	Amounts    map[string]Amount
+	Unreadable []string
 	// Values by category are numbers without currency: approved-quantity, eligpercent.
 	Values map[string]Number
 	// Reasons are why it was cut or rejected.
@@ -195,8 +198,10 @@ type PaymentAnswer struct {
 	// Payment identifies the transfer, Method says how it was made ("eft").
 	Payment Identifier
 	Method  string
-	// Amount is the money transferred, the sum of the details.
-	Amount Amount
+	// Amount is the money transferred, the sum of the details; nil when the message tells none, or with Unreadable set one that
+	// is no number.
+	Amount     *Amount
+	Unreadable bool
 	// Date is the day of the transfer, Period what it settles.
 	Date   string
 	Period Period
@@ -213,20 +218,43 @@ type PaymentDetail struct {
 	Request, Response Identifier
 	// Date is when the claim was promised to be paid.
 	Date string
-	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative. Itemized is false where the message tells the amount alone.
-	Amount, Payment, EarlyFee, NPHIESFee Amount
-	Itemized                             bool
+	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative. Each is nil when the message does not tell it, or not so that
+	// it can be read.
+	Amount, Payment, EarlyFee, NPHIESFee *Amount
+	// Unreadable names the elements whose amount is there and is no number.
+	Unreadable []string
 }
 
 // Balanced reports whether the sums are exact: the amount is the sum of the details, and each detail that tells its
-// components is the sum of those. A reconciliation that is not balanced is for a person to look at; nothing is corrected.
+// components is the sum of those. A reconciliation that is not balanced, or that has an amount nobody can read, is for a person
+// to look at; nothing is corrected.
 func (p *PaymentAnswer) Balanced() bool {
-	var sum Amount
+	sum, known := p.DetailSum()
+	if !known || p.Amount == nil || !sum.Equal(*p.Amount) {
+		return false
+	}
 	for _, d := range p.Details {
-		if d.Itemized && !d.Amount.Equal(d.Payment.Add(d.EarlyFee).Add(d.NPHIESFee)) {
+		var parts Amount
+		told := false
+		for _, c := range []*Amount{d.Payment, d.EarlyFee, d.NPHIESFee} {
+			if c != nil {
+				parts, told = parts.Add(*c), true
+			}
+		}
+		if len(d.Unreadable) > 0 || (told && !d.Amount.Equal(parts)) {
 			return false
 		}
-		sum = sum.Add(d.Amount)
 	}
-	return sum.Equal(p.Amount)
+	return true
+}
+
+// DetailSum is the sum of the details; known is false when the amount of one cannot be read.
+func (p *PaymentAnswer) DetailSum() (sum Amount, known bool) {
+	for _, d := range p.Details {
+		if d.Amount == nil {
+			return Amount{}, false
+		}
+		sum = sum.Add(*d.Amount)
+	}
+	return sum, true
 }

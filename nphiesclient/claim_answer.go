@@ -65,17 +65,10 @@ func parseClaim(r *node) *ClaimAnswer {
 	}
 	sort.SliceStable(a.Items, func(i, j int) bool { return a.Items[i].Sequence < a.Items[j].Sequence })
 	for _, t := range r.list("total") {
-		name := category(t.get("category"))
-		v, ok := t.get("amount").amount()
-		if name == "" || !ok {
-			continue
-		}
 		if a.Totals == nil {
 			a.Totals = map[string]Amount{}
 		}
-		if _, twice := a.Totals[name]; !twice {
-			a.Totals[name] = v
-		}
+		take(t, a.Totals, &a.Unreadable)
 	}
 	for _, n := range r.list("processNote") {
 		a.Notes = append(a.Notes, Note{Number: n.integer("number"), Text: n.str("text")})
@@ -101,11 +94,7 @@ func (a *ClaimAnswer) item(x *node, sequence string) ItemAnswer {
 	}
 	for _, adj := range x.list("adjudication") {
 		name := category(adj.get("category"))
-		if v, ok := adj.get("amount").amount(); ok && name != "" {
-			if _, twice := it.Amounts[name]; !twice {
-				it.Amounts[name] = v
-			}
-		}
+		take(adj, it.Amounts, &it.Unreadable)
 		if v, err := ParseNumber(adj.str("value")); err == nil && name != "" {
 			it.Values[name] = v
 		}
@@ -119,6 +108,20 @@ func (a *ClaimAnswer) item(x *node, sequence string) ItemAnswer {
 		}
 	}
 	return it
+}
+
+// take adds the amount of a category, the first of each. An amount without a number is named instead.
+func take(n *node, amounts map[string]Amount, unreadable *[]string) {
+	name := category(n.get("category"))
+	v, bad := told(n.get("amount"))
+	_, twice := amounts[name]
+	switch {
+	case name == "" || twice || slices.Contains(*unreadable, name):
+	case bad:
+		*unreadable = append(*unreadable, name)
+	case v != nil:
+		amounts[name] = *v
+	}
 }
 
 func (n node) asInt() int { return (node{map[string]any{"n": n.v}}).integer("n") }
@@ -212,31 +215,61 @@ func (a *ClaimAnswer) itemsOutcome() string {
 	}
 }
 
-// Paid is what the payer pays: benefit + tax, of the totals, or of the items where there is no total for benefit.
-func (a *ClaimAnswer) Paid() Amount {
-	if benefit, ok := a.Totals["benefit"]; ok {
-		if tax, ok := a.Totals["tax"]; ok {
-			return benefit.Add(tax)
-		}
-		return benefit.Add(a.sumItems("tax"))
+// Paid is what the payer pays: benefit + tax, of the totals, or of the items where there is no total. known is false when the
+// answer does not tell it: without any benefit, with an approved item that has none, or with an amount that is no number. An answer that
+// rejects everything and names no benefit pays nothing.
+func (a *ClaimAnswer) Paid() (paid Amount, known bool) {
+	benefit, benefitIs := a.sum("benefit")
+	tax, taxIs := a.sum("tax")
+	if benefitIs == amountAbsent && a.State() == StateRejected {
+		benefitIs = amountTold
 	}
-	return a.sumItems("benefit").Add(a.sumItems("tax"))
-}
-
-// Sum returns the total of a category, of the items where there is no total.
-func (a *ClaimAnswer) Sum(category string) Amount {
-	if v, ok := a.Totals[category]; ok {
-		return v
-	}
-	return a.sumItems(category)
-}
-
-func (a *ClaimAnswer) sumItems(category string) Amount {
-	var sum Amount
+	_, total := a.Totals["benefit"]
 	for _, it := range a.Items {
-		sum = sum.Add(it.Amounts[category])
+		if _, ok := it.Amounts["benefit"]; !ok && !total && it.Outcome != "rejected" && a.State() != StateRejected {
+			return Amount{}, false
+		}
 	}
-	return sum
+	if benefitIs != amountTold || taxIs == amountUnreadable {
+		return Amount{}, false
+	}
+	return benefit.Add(tax), true
+}
+
+// Sum returns the total of a category, of the items where there is no total. known is false when neither tells it, or an
+// amount of it is no number.
+func (a *ClaimAnswer) Sum(category string) (sum Amount, known bool) {
+	sum, is := a.sum(category)
+	return sum, is == amountTold
+}
+
+// amountState is what is known of an amount.
+type amountState int
+
+const (
+	amountAbsent amountState = iota
+	amountTold
+	amountUnreadable
+)
+
+func (a *ClaimAnswer) sum(category string) (Amount, amountState) {
+	if v, ok := a.Totals[category]; ok {
+		return v, amountTold
+	}
+	if slices.Contains(a.Unreadable, category) {
+		return Amount{}, amountUnreadable
+	}
+	var sum Amount
+	is := amountAbsent
+	for _, it := range a.Items {
+		if slices.Contains(it.Unreadable, category) {
+			return Amount{}, amountUnreadable
+		}
+		if v, ok := it.Amounts[category]; ok {
+			sum, is = sum.Add(v), amountTold
+		}
+	}
+	return sum, is
 }
 
 // Fingerprint is the SHA-256, in hex, of what the answer decides: identifiers, outcome, adjudication, reissue, disposition,
@@ -250,6 +283,8 @@ func (a *ClaimAnswer) Fingerprint() string {
 		Values   map[string]string
 		Reasons  []string
 		Notes    []int
+		// Unreadable is left out where it is empty, so that fingerprints on record stay valid.
+		Unreadable []string `json:",omitempty"`
 	}
 	amounts := func(m map[string]Amount) map[string]string {
 		o := map[string]string{}
@@ -261,7 +296,7 @@ func (a *ClaimAnswer) Fingerprint() string {
 	items := func(in []ItemAnswer) []item {
 		out := make([]item, 0, len(in))
 		for _, it := range in {
-			x := item{Sequence: it.Sequence, Outcome: it.Outcome, Amounts: amounts(it.Amounts), Notes: it.Notes}
+			x := item{Sequence: it.Sequence, Outcome: it.Outcome, Amounts: amounts(it.Amounts), Notes: it.Notes, Unreadable: it.Unreadable}
 			x.Values = map[string]string{}
 			for k, v := range it.Values {
 				x.Values[k] = v.d.String()
@@ -279,10 +314,14 @@ func (a *ClaimAnswer) Fingerprint() string {
 		errs = append(errs, e.Code+"\x00"+strings.ToLower(e.Expression))
 	}
 	sort.Strings(errs)
-	b, err := json.Marshal([]any{
+	facts := []any{
 		a.Request, a.Response, a.Outcome, a.Adjudication, a.Reissue, a.Disposition, a.PreAuthRef, a.InformationWanted,
 		amounts(a.Totals), items(a.Items), items(a.Added), a.Notes, errs,
-	})
+	}
+	if len(a.Unreadable) > 0 {
+		facts = append(facts, a.Unreadable)
+	}
+	b, err := json.Marshal(facts)
 	if err != nil {
 		panic("nphiesclient: fingerprint: " + err.Error()) // strings and numbers only: cannot happen
 	}

@@ -11,6 +11,14 @@ import (
 )
 
 // message reads a sample message.
+// paidOf is what the payer pays, "" when the answer does not tell it.
+func paidOf(c *nphiesclient.ClaimAnswer) string {
+	if paid, known := c.Paid(); known {
+		return paid.String()
+	}
+	return ""
+}
+
 func message(tb testing.TB, name string) []byte {
 	tb.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", "messages", name))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -42,8 +43,17 @@ type Inspection struct {
 	// TaskResult is the state a status-response names, TaskReason why a cancel was refused.
 	TaskResult string `json:"task_result,omitempty"`
 	TaskReason string `json:"task_reason,omitempty"`
-	// Totals by category; of a request "claimed", of a payment "paid". Nothing is computed.
+	// Totals by category; of a request "claimed", of a payment "paid". Nothing is computed. An amount that is there and is no
+	// number is "unreadable", here and below.
 	Totals map[string]string `json:"totals,omitempty"`
+	// Paid is what the payer of a decided claim pays, computed of totals or items: benefit and tax. Absent where the answer does
+	// not tell it.
+	Paid string `json:"paid,omitempty"`
+	// Items are the decisions about the items of a claim, Added the payer's own lines.
+	Items []InspectedItem `json:"items,omitempty"`
+	Added []InspectedItem `json:"added,omitempty"`
+	// Payments are the lines of a payment-reconciliation.
+	Payments []InspectedPayment `json:"payments,omitempty"`
 	// Errors are each given once, with their number.
 	Errors []CodedError `json:"errors,omitempty"`
 	// Nested are the messages of a poll answer or a batch. One that cannot be read has only Unreadable.
@@ -51,6 +61,29 @@ type Inspection struct {
 	// Unreadable says why a nested message cannot be read.
 	Unreadable string `json:"unreadable,omitempty"`
 }
+
+// InspectedItem is what an answer says about one item.
+type InspectedItem struct {
+	Sequence int    `json:"sequence,omitempty"`
+	Outcome  string `json:"outcome,omitempty"`
+	// Amounts by category, Reasons are codes.
+	Amounts map[string]string `json:"amounts,omitempty"`
+	Reasons []string          `json:"reasons,omitempty"`
+}
+
+// InspectedPayment is the money for one claim, fees as sent. An amount the message does not tell is absent.
+type InspectedPayment struct {
+	Type      string      `json:"type,omitempty"`
+	Request   *Identifier `json:"request,omitempty"`
+	Response  *Identifier `json:"response,omitempty"`
+	Amount    string      `json:"amount,omitempty"`
+	Payment   string      `json:"payment,omitempty"`
+	EarlyFee  string      `json:"early_fee,omitempty"`
+	NPHIESFee string      `json:"nphies_fee,omitempty"`
+}
+
+// unreadable stands for an amount that is there and is no number.
+const unreadable = "unreadable"
 
 // Inspect explains any NPHIES message, request or answer, as tolerantly as Parse.
 //
@@ -87,8 +120,17 @@ func inspectAnswer(a *Answer) *Inspection {
 		in.Outcome, in.Adjudication, in.Disposition, in.Reissue = c.Outcome, c.Adjudication, c.Disposition, c.Reissue
 		in.Use, in.PreAuthRef = c.Use, c.PreAuthRef
 		for k, v := range c.Totals {
-			in.total(k, v)
+			in.total(k, v.exact())
 		}
+		for _, k := range c.Unreadable {
+			in.total(k, unreadable)
+		}
+		if s := c.State(); s == StateApproved || s == StatePartial || s == StateRejected {
+			if paid, known := c.Paid(); known {
+				in.Paid = paid.exact()
+			}
+		}
+		in.Items, in.Added = inspectItems(c.Items), inspectItems(c.Added)
 	case a.Eligibility != nil:
 		e := a.Eligibility
 		in.about(e.Request)
@@ -108,10 +150,59 @@ func inspectAnswer(a *Answer) *Inspection {
 	case a.Payment != nil:
 		balanced := a.Payment.Balanced()
 		in.about(a.Payment.Identifier)
-		in.total("paid", a.Payment.Amount)
+		if v := orUnreadable(a.Payment.Amount, a.Payment.Unreadable); v != "" {
+			in.total("paid", v)
+		}
 		in.Balanced = &balanced
+		for _, d := range a.Payment.Details {
+			in.Payments = append(in.Payments, inspectPayment(d))
+		}
 	}
 	return in
+}
+
+func inspectItems(items []ItemAnswer) []InspectedItem {
+	var out []InspectedItem
+	for _, it := range items {
+		x := InspectedItem{Sequence: it.Sequence, Outcome: it.Outcome, Amounts: map[string]string{}}
+		for k, v := range it.Amounts {
+			x.Amounts[k] = v.exact()
+		}
+		for _, k := range it.Unreadable {
+			x.Amounts[k] = unreadable
+		}
+		for _, r := range it.Reasons {
+			x.Reasons = append(x.Reasons, r.Code)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func inspectPayment(d PaymentDetail) InspectedPayment {
+	said := func(name string, v *Amount) string { return orUnreadable(v, slices.Contains(d.Unreadable, name)) }
+	x := InspectedPayment{
+		Type: d.Type, Amount: said(partAmount, d.Amount), Payment: said(partPayment, d.Payment), EarlyFee: said(partEarlyFee, d.EarlyFee),
+		NPHIESFee: said(partNPHIESFee, d.NPHIESFee),
+	}
+	if !d.Request.IsZero() {
+		x.Request = &d.Request
+	}
+	if !d.Response.IsZero() {
+		x.Response = &d.Response
+	}
+	return x
+}
+
+func orUnreadable(v *Amount, bad bool) string {
+	switch {
+	case bad:
+		return unreadable
+	case v == nil:
+		return ""
+	default:
+		return v.exact()
+	}
 }
 
 func (in *Inspection) nested(messages []Nested) {
@@ -134,11 +225,11 @@ func (in *Inspection) about(id Identifier) {
 	}
 }
 
-func (in *Inspection) total(category string, a Amount) {
+func (in *Inspection) total(category, amount string) {
 	if in.Totals == nil {
 		in.Totals = map[string]string{}
 	}
-	in.Totals[category] = a.exact()
+	in.Totals[category] = amount
 }
 
 // request adds what a message without a response part says of itself.
@@ -148,8 +239,8 @@ func (in *Inspection) request(m *message) {
 	case "Claim":
 		in.about(firstIdentifier(focal))
 		in.Use = focal.str("use")
-		if v, ok := focal.get("total").amount(); ok {
-			in.total("claimed", v)
+		if v, bad := told(focal.get("total")); v != nil || bad {
+			in.total("claimed", orUnreadable(v, bad))
 		}
 	case "CoverageEligibilityRequest":
 		in.about(firstIdentifier(focal))
@@ -203,12 +294,22 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 	line("authorization", in.PreAuthRef)
 	line("wanted", strings.Join(in.Wanted, ", "))
 	if in.Balanced != nil && !*in.Balanced {
-		line("balance", "the amounts do not add up")
+		line("balance", "the amounts do not add up, or not all can be read")
 	}
 	line("task result", in.TaskResult)
 	line("task reason", in.TaskReason)
 	for _, k := range totalOrder(in.Totals) {
-		line("total "+k, in.Totals[k]+" SAR")
+		line("total "+k, inSAR(in.Totals[k]))
+	}
+	line("pays", inSAR(in.Paid))
+	for _, it := range in.Items {
+		line("item "+strconv.Itoa(it.Sequence), it.text())
+	}
+	for _, it := range in.Added {
+		line("payer's line", it.text())
+	}
+	for _, p := range in.Payments {
+		line(firstOf(p.Type, "line"), p.text())
 	}
 	for _, e := range in.Errors {
 		text := strings.TrimSpace(e.Code + " " + e.Display)
@@ -222,6 +323,40 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 		fmt.Fprintf(b, "%smessage %d of %d:\n", indent, i+1, len(in.Nested))
 		n.text(b, indent+"  ")
 	}
+}
+
+func inSAR(amount string) string {
+	if amount == "" || amount == unreadable {
+		return amount
+	}
+	return amount + " SAR"
+}
+
+func (it InspectedItem) text() string {
+	var parts []string
+	if it.Outcome != "" {
+		parts = append(parts, it.Outcome)
+	}
+	for _, k := range totalOrder(it.Amounts) {
+		parts = append(parts, k+" "+it.Amounts[k])
+	}
+	return strings.Join(append(parts, it.Reasons...), ", ")
+}
+
+func (p InspectedPayment) text() string {
+	parts := []string{inSAR(firstOf(p.Amount, "no amount"))}
+	for _, x := range []struct{ name, amount string }{{"payment", p.Payment}, {"early fee", p.EarlyFee}, {"NPHIES fee", p.NPHIESFee}} {
+		if x.amount != "" {
+			parts = append(parts, x.name+" "+x.amount)
+		}
+	}
+	if p.Request != nil {
+		parts = append(parts, "claim "+p.Request.Value)
+	}
+	if p.Response != nil {
+		parts = append(parts, "answer "+p.Response.Value)
+	}
+	return strings.Join(parts, ", ")
 }
 
 // totalOrder lists categories from what was asked to what is paid, others by name.

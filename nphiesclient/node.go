@@ -73,13 +73,14 @@ func (n node) text() string {
 	}
 }
 
-// clean takes control characters out of a text, save line breaks and tabs, and blanks from around it: PostgreSQL keeps no
-// NUL, and terminals obey the others. The raw bytes of a message stay as they are.
+// clean puts U+FFFD in the place of control characters, save line breaks and tabs, and takes blanks from around a text:
+// PostgreSQL keeps no NUL, and terminals obey the others. Leaving them out would make an identifier look like another one. The raw
+// bytes of a message stay as they are.
 func clean(s string) string {
 	if strings.ContainsFunc(s, strange) {
 		s = strings.Map(func(r rune) rune {
 			if strange(r) {
-				return -1
+				return unicode.ReplacementChar
 			}
 			return r
 		}, s)

@@ -331,24 +331,48 @@ func parsePayment(r *node) *PaymentAnswer {
 		Identifier: firstIdentifier(r), Payment: identifierOf(r.get("paymentIdentifier")), Date: r.str("paymentDate"),
 		Method: codeOf(r.get("paymentIdentifier").get("type")), Period: periodOf(r.get("period")), Disposition: r.str("disposition"),
 	}
-	a.Amount, _ = r.get("paymentAmount").amount()
+	a.Amount, a.Unreadable = told(r.get("paymentAmount"))
 	for _, d := range r.list("detail") {
 		x := PaymentDetail{
 			Type: codeOf(d.get("type")), Request: requestIdentifier(d), Response: identifierOf(d.get("response").get("identifier")),
 			Date: d.str("date"),
 		}
-		for name, to := range map[string]*Amount{
-			"component-payment": &x.Payment, "component-early-fee": &x.EarlyFee, "component-nphies-fee": &x.NPHIESFee,
-		} {
-			e, _ := d.extension(name)
-			if v, ok := e.get("valueMoney").amount(); ok {
-				*to, x.Itemized = v, true
+		read := func(name string, n *node) *Amount {
+			v, bad := told(n)
+			if bad {
+				x.Unreadable = append(x.Unreadable, name)
 			}
+			return v
 		}
-		x.Amount, _ = d.get("amount").amount()
+		component := func(name string) *Amount {
+			e, _ := d.extension(name)
+			return read(name, e.get("valueMoney"))
+		}
+		x.Amount = read(partAmount, d.get("amount"))
+		x.Payment, x.EarlyFee, x.NPHIESFee = component(partPayment), component(partEarlyFee), component(partNPHIESFee)
 		a.Details = append(a.Details, x)
 	}
 	return a
+}
+
+// Elements of a payment's line that carry money: its amount and its component extensions.
+const (
+	partAmount    = "amount"
+	partPayment   = "component-payment"
+	partEarlyFee  = "component-early-fee"
+	partNPHIESFee = "component-nphies-fee"
+)
+
+// told is the amount of a Money element, nil if there is none; bad says that there is something and that it is no number.
+func told(n *node) (v *Amount, bad bool) {
+	if n.v == nil {
+		return nil, false
+	}
+	a, ok := n.amount()
+	if !ok {
+		return nil, true
+	}
+	return &a, false
 }
 
 // parsePoll reads the messages fetched: first those the Task names, in its order, then any other Bundle that is there.

@@ -140,13 +140,78 @@ func TestPaymentBalance(t *testing.T) {
 	p := payment("1", detail("1", "2", "-0.5", "-0.5"))
 	d := p.Details[0]
 	require.Equal(t, "eft EFT-1 2026-03-09 2026-02-01 2026-02-28 Settlement", strings.Join([]string{p.Method, p.Payment.Value, p.Date, p.Period.Start, p.Period.End, p.Disposition}, " "))
-	require.Equal(t, "adjustment C-1 R-1 2026-03-01 2.00 -0.50 -0.50 true",
-		fmt.Sprint(d.Type, " ", d.Request.Value, " ", d.Response.Value, " ", d.Date, " ", d.Payment, " ", d.EarlyFee, " ", d.NPHIESFee, " ", d.Itemized))
+	require.Equal(t, "adjustment C-1 R-1 2026-03-01 2.00 -0.50 -0.50",
+		fmt.Sprint(d.Type, " ", d.Request.Value, " ", d.Response.Value, " ", d.Date, " ", d.Payment, " ", d.EarlyFee, " ", d.NPHIESFee))
 	in, err := nphiesclient.Inspect(wrap("payment-reconciliation", `{"resourceType":"PaymentReconciliation","paymentAmount":{"value":1}}`))
 	require.NoError(t, err)
 	var b strings.Builder
 	require.NoError(t, in.WriteText(&b))
 	require.Contains(t, b.String(), "the amounts do not add up")
+}
+
+// TestUnreadablePayment: an amount that is no number is unknown, never 0.00, and the payment does not balance.
+func TestUnreadablePayment(t *testing.T) {
+	t.Parallel()
+	lines := func(total, amount, fee string) []byte {
+		return wrap("payment-reconciliation", fmt.Sprintf(`{"resourceType":"PaymentReconciliation","paymentAmount":%s,"detail":[
+			{"type":{"coding":[{"code":"payment"}]},"amount":%s,"request":{"identifier":{"value":"C-1"}},"response":{"identifier":{"value":"R-1"}},
+			"extension":[{"url":"x/extension-component-payment","valueMoney":{"value":5}},{"url":"x/extension-component-nphies-fee","valueMoney":%s}]}]}`, total, amount, fee))
+	}
+	for _, c := range []struct{ total, amount, fee, text string }{
+		{`{"value":"5,00"}`, `{"value":5}`, `{"value":0}`, "total paid        unreadable\n"},
+		{`{"value":0}`, `{"value":"abc"}`, `{"value":0}`, "payment           unreadable, payment 5.00, NPHIES fee 0.00, claim C-1, answer R-1\n"},
+		{`{"value":5}`, `{"value":5}`, `{"value":"-"}`, "payment           5.00 SAR, payment 5.00, NPHIES fee unreadable, claim C-1, answer R-1\n"},
+		{`{"value":5}`, `{"currency":"SAR"}`, `{"value":0}`, "payment           unreadable,"},
+	} {
+		body := lines(c.total, c.amount, c.fee)
+		require.False(t, parse(t, body).Payment.Balanced(), "%+v", c)
+		in, err := nphiesclient.Inspect(body)
+		require.NoError(t, err)
+		var b strings.Builder
+		require.NoError(t, in.WriteText(&b))
+		require.Contains(t, b.String(), c.text)
+		require.Contains(t, b.String(), "the amounts do not add up")
+	}
+	none := parse(t, wrap("payment-reconciliation", `{"resourceType":"PaymentReconciliation","detail":[{"type":{"coding":[{"code":"payment"}]}}]}`)).Payment
+	require.Nil(t, none.Amount)
+	require.Nil(t, none.Details[0].Amount)
+	require.False(t, none.Balanced(), "what nobody tells is not balanced")
+	require.True(t, parse(t, lines(`{"value":5}`, `{"value":5}`, `{"value":0}`)).Payment.Balanced())
+}
+
+// TestUnreadableAmounts: what a payer pays is known only when every amount it is made of is.
+func TestUnreadableAmounts(t *testing.T) {
+	t.Parallel()
+	line := func(category, value string) string {
+		return fmt.Sprintf(`{"category":{"coding":[{"code":"%s"}]},"amount":{"value":%s}}`, category, value)
+	}
+	item := func(outcome string, lines ...string) string {
+		return fmt.Sprintf(`{"itemSequence":1,"extension":[{"url":"x/extension-adjudication-outcome","valueCodeableConcept":{"coding":[{"code":"%s"}]}}],"adjudication":[%s]}`,
+			outcome, strings.Join(lines, ","))
+	}
+	list := func(s ...string) string { return "[" + strings.Join(s, ",") + "]" }
+	for _, c := range []struct{ outcome, totals, items, paid, text string }{
+		{"approved", list(line("benefit", "170"), line("tax", `"25.50"`)), "[]", "195.50", "pays              195.50 SAR\n"},
+		{"approved", list(line("benefit", `"1.000,00"`)), list(item("approved", line("benefit", "1"))), "", "total benefit     unreadable\n"},
+		{"approved", list(line("benefit", "1"), line("tax", `"?"`)), "[]", "", "total tax         unreadable\n"},
+		{"approved", "[]", list(item("approved", line("benefit", `"x"`))), "", "item 1            approved, benefit unreadable\n"},
+		{"approved", "[]", list(item("approved", line("benefit", "7"), line("tax", "1.05"))), "8.05", "item 1            approved, benefit 7.00, tax 1.05\n"},
+		{"partial", "[]", list(item("approved", line("benefit", "7")), item("approved", line("tax", "1"))), "", "item 1            approved, tax 1.00\n"},
+		{"partial", "[]", list(item("approved", line("benefit", "7")), item("rejected", line("rejected", "1"))), "7.00", "rejected 1.00\n"},
+		{"approved", "[]", "[]", "", "adjudication      approved\n"},
+		{"rejected", "[]", list(item("rejected", line("rejected", "9"))), "0.00", "pays              0.00 SAR\n"},
+		{"rejected", "[]", list(item("rejected", line("benefit", `"x"`))), "", "benefit unreadable\n"},
+	} {
+		body := wrap("claim-response", fmt.Sprintf(`{"resourceType":"ClaimResponse","outcome":"complete","total":%s,"item":%s,
+			"extension":[{"url":"x/extension-adjudication-outcome","valueCodeableConcept":{"coding":[{"code":"%s"}]}}]}`, c.totals, c.items, c.outcome))
+		require.Equal(t, c.paid, paidOf(parse(t, body).Claim), "%+v", c)
+		in, err := nphiesclient.Inspect(body)
+		require.NoError(t, err)
+		require.Equal(t, c.paid, in.Paid, "%+v", c)
+		var b strings.Builder
+		require.NoError(t, in.WriteText(&b))
+		require.Contains(t, b.String(), c.text)
+	}
 }
 
 // TestControlCharacters: no parsed text holds one, wherever it stood; documents and ready messages with them are refused.
@@ -155,8 +220,10 @@ func TestControlCharacters(t *testing.T) {
 	raw := strings.ReplaceAll(string(message(t, "poll-response-multi.json")), "DEMO", `DE\u0000\u001b\u0085MO`)
 	raw = strings.ReplaceAll(raw, "Please attach", `Please\u0000\n attach`)
 	a := parse(t, []byte(raw))
-	require.Equal(t, []nphiesclient.Identifier{claimID}, a.Poll.Nested[0].Answer.Communication.About)
-	require.Equal(t, "Please\n attach the laboratory report for item 2", a.Poll.Nested[0].Answer.Communication.Texts[0])
+	about := claimID
+	about.Value = strings.Replace(about.Value, "DEMO", "DE\ufffd\ufffd\ufffdMO", 1)
+	require.Equal(t, []nphiesclient.Identifier{about}, a.Poll.Nested[0].Answer.Communication.About, "another claim than CLM-DEMO")
+	require.Equal(t, "Please\ufffd\n attach the laboratory report for item 2", a.Poll.Nested[0].Answer.Communication.Texts[0])
 	noControl(t, reflect.ValueOf(a))
 	in, err := nphiesclient.Inspect([]byte(raw))
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/shopspring/decimal"
 
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -275,8 +276,8 @@ type paymentView struct {
 	License    string           `json:"license"`
 	Payer      string           `json:"payer"`
 	Date       string           `json:"date,omitempty"`
-	Amount     string           `json:"amount"`
-	Sum        string           `json:"sum"`
+	Amount     *string          `json:"amount"` // null when it cannot be read
+	Sum        *string          `json:"sum"`
 	Balanced   bool             `json:"balanced"`
 	Lines      int              `json:"lines"`
 	Claims     int              `json:"claims"`
@@ -287,10 +288,26 @@ type paymentLineView struct {
 	Request   store.Identifier `json:"request"`
 	Response  store.Identifier `json:"response"`
 	Type      string           `json:"type"`
-	Amount    string           `json:"amount"`
-	Payment   string           `json:"payment"`
-	EarlyFee  string           `json:"early_fee"`
-	NPHIESFee string           `json:"nphies_fee"`
+	Amount    *string          `json:"amount"` // null, as are the others, when it is not told or cannot be read
+	Payment   *string          `json:"payment"`
+	EarlyFee  *string          `json:"early_fee"`
+	NPHIESFee *string          `json:"nphies_fee"`
+}
+
+// digits is an amount as sent, nil for one nobody knows.
+func digits(d decimal.NullDecimal) *string {
+	if !d.Valid {
+		return nil
+	}
+	s := d.Decimal.String()
+	return &s
+}
+
+func inSAR(d decimal.NullDecimal) string {
+	if !d.Valid {
+		return "unknown"
+	}
+	return d.Decimal.String() + " SAR"
 }
 
 // Run lists payments, or the lines of one.
@@ -314,9 +331,9 @@ func (c *paymentsCmd) Run(e *env) error {
 				claim = d.ClaimID.String()
 			}
 			if err := e.print(paymentLineView{
-				ClaimID: d.ClaimID, Request: d.Request, Response: d.Response, Type: d.Type, Amount: d.Amount.String(), Payment: d.Payment.String(),
-				EarlyFee: d.EarlyFee.String(), NPHIESFee: d.NPHIESFee.String(),
-			}, claim, d.Request.Value, d.Type, d.Amount.String()+" SAR"); err != nil {
+				ClaimID: d.ClaimID, Request: d.Request, Response: d.Response, Type: d.Type, Amount: digits(d.Amount), Payment: digits(d.Payment),
+				EarlyFee: digits(d.EarlyFee), NPHIESFee: digits(d.NPHIESFee),
+			}, claim, d.Request.Value, d.Type, inSAR(d.Amount)); err != nil {
 				return err
 			}
 		}
@@ -328,13 +345,13 @@ func (c *paymentsCmd) Run(e *env) error {
 	}
 	for _, p := range found {
 		balance := "balanced"
-		if !p.Balanced() {
-			balance = "the lines sum to " + p.DetailSum.String()
+		if !p.Balanced {
+			balance = "not balanced, the lines sum to " + inSAR(p.DetailSum)
 		}
 		if err := e.print(paymentView{
-			MessageID: p.MessageID, Identifier: p.Identifier, License: p.License, Payer: p.Payer, Date: p.Date, Amount: p.Amount.String(), Sum: p.DetailSum.String(),
-			Balanced: p.Balanced(), Lines: p.Lines, Claims: p.Claims,
-		}, p.MessageID.String(), p.Identifier.Value, p.Payer, p.Amount.String()+" SAR", fmt.Sprintf("%d lines, %d of our claims", p.Lines, p.Claims), balance); err != nil {
+			MessageID: p.MessageID, Identifier: p.Identifier, License: p.License, Payer: p.Payer, Date: p.Date, Amount: digits(p.Amount), Sum: digits(p.DetailSum),
+			Balanced: p.Balanced, Lines: p.Lines, Claims: p.Claims,
+		}, p.MessageID.String(), p.Identifier.Value, p.Payer, inSAR(p.Amount), fmt.Sprintf("%d lines, %d of our claims", p.Lines, p.Claims), balance); err != nil {
 			return err
 		}
 	}

@@ -100,7 +100,7 @@ func TestInboxPaymentsAndPauses(t *testing.T) {
 	require.Empty(t, out)
 	out, _, code = enq(t, "", "payments")
 	require.Zero(t, code)
-	require.Contains(t, out, "PAY-7\tINS-1\t100.5 SAR\t1 lines, 0 of our claims\tthe lines sum to 100.25")
+	require.Contains(t, out, "PAY-7\tINS-1\t100.5 SAR\t1 lines, 0 of our claims\tnot balanced, the lines sum to 100.25 SAR")
 	id, _, _ := strings.Cut(out, "\t")
 	out, _, code = enq(t, "", "payments", "--output", "json", id)
 	require.Zero(t, code)
@@ -126,4 +126,6 @@ func TestInboxPaymentsAndPauses(t *testing.T) {
 	require.Empty(t, out)
 }
 
-func dec(s string) decimal.Decimal { return decimal.RequireFromString(s) }
+func dec(s string) decimal.NullDecimal {
+	return decimal.NewNullDecimal(decimal.RequireFromString(s))
+}

@@ -21,11 +21,11 @@ Made by ` + "`make generate`" + ` from the code; do not edit. What is done when 
 | same, payer | the payer is offline: nothing is sent to it for a while that grows to half an hour, no attempt is used up; others' claims go on |
 | wait | NPHIES has the message already: the claim is *pending*, the mailbox is looked into at once; never a new claim number |
 | fix | the claim ends in *error*; the data must change, under a new claim number |
-| ops | sending for the licence (or to the payer) is paused until a person resumes it (` + "`enqueue pauses resume`" + `, page *Pauses*); what is about the certificate goes on by itself once a poll goes well |
+| ops | sending for the licence (or to the payer) is paused until a person resumes it (` + "`enqueue pauses resume`" + `, page *Pauses*); what a poll met because of the certificate goes on by itself once a poll goes well |
 | ops, goes on | people are told; nothing stops |
 
-Of several errors the gravest decides: ops, wait, fix, same. A failed TLS handshake pauses the licence like a certificate error and
-is tried again by itself.
+Of several errors the gravest decides: ops, wait, fix, same. A failed TLS handshake pauses the licence like a certificate error, but
+is tried again by itself: that pause ends when its time has come or an exchange goes well.
 
 | code | meaning | do | type on cards |
 |---|---|---|---|

@@ -129,8 +129,11 @@ func (r *Reconciler) missing(ctx context.Context, what string, find func(context
 					continue // archived ones are mirrored as dead letters
 				}
 				episode, err := renew(ctx, w.ID, w.Episode)
-				if err != nil || episode == 0 {
+				if err != nil {
 					return err
+				}
+				if episode == 0 {
+					continue // it moved on in the meantime
 				}
 				w.Episode = episode
 				if _, err := r.queue.Enqueue(ctx, task(w)); err != nil {

@@ -22,7 +22,8 @@ type Communication struct {
 	CreatedAt time.Time
 }
 
-// Payment is a payment reconciliation: money that a payer says it has transferred. Amounts are SAR, to the digit as sent.
+// Payment is a payment reconciliation: money that a payer says it has transferred. Amounts are SAR, to the digit as sent; one that
+// the message does not tell, or not so that it can be read, is not valid.
 type Payment struct {
 	MessageID  uuid.UUID
 	License    string
@@ -31,18 +32,17 @@ type Payment struct {
 	// PaymentValue identifies the transfer; Date is its day, as sent.
 	PaymentValue string
 	Date         string
-	Amount       decimal.Decimal
+	Amount       decimal.NullDecimal
 	// DetailSum is the sum of the details; it ought to equal Amount.
-	DetailSum decimal.Decimal
+	DetailSum decimal.NullDecimal
+	// Balanced: all amounts are known and their sums are exact.
+	Balanced  bool
 	CreatedAt time.Time
 	// Claims is how many details belong to claims of ours, Lines how many there are; set by Payments.
 	Claims, Lines int
 	// Details are set when it is written and by PaymentDetails.
 	Details []PaymentDetail
 }
-
-// Balanced reports whether the amount is the sum of the details.
-func (p Payment) Balanced() bool { return p.Amount.Equal(p.DetailSum) }
 
 // PaymentDetail is the money for one claim.
 type PaymentDetail struct {
@@ -53,7 +53,7 @@ type PaymentDetail struct {
 	Type              string
 	Request, Response Identifier
 	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative.
-	Amount, Payment, EarlyFee, NPHIESFee decimal.Decimal
+	Amount, Payment, EarlyFee, NPHIESFee decimal.NullDecimal
 }
 
 // AdvancedAuthorization is an authorization that a payer gives unasked.
@@ -127,9 +127,9 @@ func (s *Store) insertCommunication(ctx context.Context, tx pgx.Tx, id uuid.UUID
 }
 
 func insertPayment(ctx context.Context, tx pgx.Tx, id uuid.UUID, license string, p Payment) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO payments (message_id, license, payer, identifier_system, identifier_value, payment_value, payment_date, amount, detail_sum)
-		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)`,
-		id, license, p.Payer, p.Identifier.System, p.Identifier.Value, p.PaymentValue, p.Date, p.Amount, p.DetailSum); err != nil {
+	if _, err := tx.Exec(ctx, `INSERT INTO payments (message_id, license, payer, identifier_system, identifier_value, payment_value, payment_date, amount, detail_sum, balanced)
+		VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)`,
+		id, license, p.Payer, p.Identifier.System, p.Identifier.Value, p.PaymentValue, p.Date, p.Amount, p.DetailSum, p.Balanced); err != nil {
 		return err
 	}
 	batch := &pgx.Batch{}
@@ -221,14 +221,14 @@ func (s *Store) Payment(ctx context.Context, message uuid.UUID) (Payment, error)
 
 func (s *Store) payments(ctx context.Context, tail string, args ...any) ([]Payment, error) {
 	rows, err := s.pool.Query(ctx, `SELECT p.message_id, p.license, p.payer, p.identifier_system, p.identifier_value, p.payment_value, p.payment_date, p.amount,
-		p.detail_sum, p.created_at, (SELECT count(*) FROM payment_details d WHERE d.message_id = p.message_id AND d.claim_id IS NOT NULL),
+		p.detail_sum, p.balanced, p.created_at, (SELECT count(*) FROM payment_details d WHERE d.message_id = p.message_id AND d.claim_id IS NOT NULL),
 		(SELECT count(*) FROM payment_details d WHERE d.message_id = p.message_id) FROM payments p `+tail, args...)
 	if err != nil {
 		return nil, wrap("read payments", err)
 	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Payment, err error) {
 		err = row.Scan(&p.MessageID, &p.License, &p.Payer, &p.Identifier.System, &p.Identifier.Value, &p.PaymentValue, &p.Date, &p.Amount,
-			&p.DetailSum, &p.CreatedAt, &p.Claims, &p.Lines)
+			&p.DetailSum, &p.Balanced, &p.CreatedAt, &p.Claims, &p.Lines)
 		return p, err
 	})
 	return out, wrap("read payments", err)

@@ -22,12 +22,14 @@ type Pause struct {
 	// Failures counts how often it began anew without success in between.
 	Failures int
 	Since    time.Time
-	// Until is when sending is tried again; nil: when a person resumes it, or a poll goes well.
+	// Until is when sending is tried again, or sooner when an exchange goes well; nil: when a person resumes it, see EndPauses.
 	Until     *time.Time
 	UpdatedAt time.Time
+	// Operation is what met the error: as on the cards ("submission", "poll", …).
+	Operation string
 }
 
-const pauseColumns = `license, payer, error_kind, error_code, error_text, failures, since, until, updated_at`
+const pauseColumns = `license, payer, error_kind, error_code, error_text, failures, since, until, updated_at, operation`
 
 // notPaused is a condition on a row c with license and payer; now names the argument with the time.
 func notPaused(now string) string {
@@ -54,7 +56,9 @@ func (s *Store) Paused(ctx context.Context, license string) (bool, error) {
 // NewPause asks for a pause.
 type NewPause struct {
 	License, Payer string
-	Trouble        Trouble
+	// Operation is what met the error.
+	Operation string
+	Trouble   Trouble
 	// For says how long the pause lasts after so many failures, 1 for the first; nil: until a person resumes it.
 	For func(failures int) time.Duration
 }
@@ -81,14 +85,14 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 			p = Pause{License: n.License, Payer: n.Payer, Since: now}
 		}
 		p.Failures++
-		p.ErrorKind, p.ErrorCode, p.ErrorText, p.Until = n.Trouble.Kind, n.Trouble.Code, n.Trouble.Text, nil
+		p.ErrorKind, p.ErrorCode, p.ErrorText, p.Operation, p.Until = n.Trouble.Kind, n.Trouble.Code, n.Trouble.Text, n.Operation, nil
 		if n.For != nil {
 			until := now.Add(n.For(p.Failures))
 			p.Until = &until
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO pauses (license, payer, error_kind, error_code, error_text, failures, since, until) VALUES ($1,$2,$3,$4,$5,$6,$7,$8)
-			ON CONFLICT (license, payer) DO UPDATE SET error_kind = $3, error_code = $4, error_text = $5, failures = $6, until = $8`,
-			p.License, p.Payer, p.ErrorKind, p.ErrorCode, p.ErrorText, p.Failures, p.Since, p.Until); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO pauses (license, payer, error_kind, error_code, error_text, failures, since, until, operation) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)
+			ON CONFLICT (license, payer) DO UPDATE SET error_kind = $3, error_code = $4, error_text = $5, failures = $6, until = $8, operation = $9`,
+			p.License, p.Payer, p.ErrorKind, p.ErrorCode, p.ErrorText, p.Failures, p.Since, p.Until, p.Operation); err != nil {
 			return err
 		}
 		if events == nil {
@@ -118,12 +122,13 @@ func (s *Store) Pauses(ctx context.Context) ([]Pause, error) {
 	return out, wrap("list pauses", err)
 }
 
-// EndPauses ends pauses of a licence, and of a payer if one is given, because an exchange went well: those that end by
-// themselves anyway, or with kind set all of that kind. One that waits for a person stays: the exchange may have begun before it.
-// Most of the time there are none.
-func (s *Store) EndPauses(ctx context.Context, license, payer string, kind fault.Kind) (ended int64, err error) {
+// EndPauses ends the pauses of a licence, and of a payer if one is given, that end by themselves anyway, because an exchange went
+// well. One that waits for a person stays, since the exchange may have begun before it; but what an operation met because of the
+// certificate is over when the same operation goes well: give it for those of which only one runs at a time, else "". Most of the
+// time there are no pauses.
+func (s *Store) EndPauses(ctx context.Context, license, payer, operation string) (ended int64, err error) {
 	tag, err := s.pool.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer IN ('', $2)
-		AND CASE WHEN $3 = '' THEN until IS NOT NULL ELSE error_kind = $3 END`, license, payer, string(kind))
+		AND (until IS NOT NULL OR (error_kind = $4 AND operation = $3 AND operation <> ''))`, license, payer, operation, string(fault.Certificate))
 	return tag.RowsAffected(), wrap("end pause", err)
 }
 

@@ -175,18 +175,24 @@ func (s *Store) PollDone(ctx context.Context, license string, next time.Time, mo
 	return wrap("note poll", err)
 }
 
-// PollFailed notes that a poll failed. next, if not zero, is when to look again whatever becomes of the task.
-func (s *Store) PollFailed(ctx context.Context, license string, t Trouble, next time.Time, events ...Event) (channels []string, err error) {
+// PollFailed notes that a poll failed. next, if not zero, is when to look again whatever becomes of the task. events gets when the
+// polls began to fail; may be nil.
+func (s *Store) PollFailed(ctx context.Context, license string, t Trouble, next time.Time, events func(since time.Time) []Event) (channels []string, err error) {
 	err = s.tx(ctx, "note failed poll", func(tx pgx.Tx) error {
 		var at *time.Time
 		if !next.IsZero() {
 			at = &next
 		}
-		if _, err := tx.Exec(ctx, `UPDATE poll_state SET error_kind = $2, error_code = $3, error_text = $4, next_poll_at = coalesce($5, next_poll_at),
-			first_failed_at = coalesce(first_failed_at, $6) WHERE license = $1`, license, t.Kind, t.Code, t.Text, at, s.opt.Now()); err != nil {
+		var since time.Time
+		err := tx.QueryRow(ctx, `UPDATE poll_state SET error_kind = $2, error_code = $3, error_text = $4, next_poll_at = coalesce($5, next_poll_at),
+			first_failed_at = coalesce(first_failed_at, $6) WHERE license = $1 RETURNING first_failed_at`, license, t.Kind, t.Code, t.Text, at, s.opt.Now()).Scan(&since)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // it failed before the licence was known: nothing to note it on
+		}
+		if err != nil || events == nil {
 			return err
 		}
-		channels, err = s.insertEvents(ctx, tx, events)
+		channels, err = s.insertEvents(ctx, tx, events(since))
 		return err
 	})
 	return channels, err

@@ -444,7 +444,7 @@ func TestPoll(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, due, 1)
 
-	_, err = s.PollFailed(ctx, c.License, store.Trouble{Kind: "network", Text: "away"}, next)
+	_, err = s.PollFailed(ctx, c.License, store.Trouble{Kind: "network", Text: "away"}, next, nil)
 	require.NoError(t, err)
 	states, err = s.PollStates(ctx)
 	require.NoError(t, err)

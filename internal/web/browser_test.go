@@ -213,7 +213,7 @@ func fill(t *testing.T, s *site) {
 	}
 	status := 400
 	require.NoError(t, s.store.MarkFailed(t.Context(), store.SendFailed{ID: notes[1].ID, StatusCode: &status, Text: "post card: invalid HTTP 400: the webhook refuses the card", NextAttemptAt: time.Now(), Dead: true}))
-	_, err = s.store.PollFailed(t.Context(), "PR-1", store.Trouble{Kind: "network", Text: "poll: network: no connection to NPHIES"}, time.Time{})
+	_, err = s.store.PollFailed(t.Context(), "PR-1", store.Trouble{Kind: "network", Text: "poll: network: no connection to NPHIES"}, time.Time{}, nil)
 	require.NoError(t, err)
 	old := s.claim(t)
 	letter, _ := s.deadLetter(t, old)

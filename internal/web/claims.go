@@ -73,6 +73,8 @@ type version struct {
 	Items   []answerItem
 	Reasons []string
 	Errors  []answerError
+	// Unreadable are the categories of totals that are no number.
+	Unreadable []string
 }
 
 type answerItem struct {
@@ -80,6 +82,8 @@ type answerItem struct {
 	Outcome  string                 `json:"outcome"`
 	Amounts  map[string]json.Number `json:"amounts"`
 	Reasons  []string               `json:"reasons"`
+	// Unreadable are the categories whose amount is no number.
+	Unreadable []string `json:"unreadable"`
 }
 
 type answerError struct {
@@ -96,9 +100,11 @@ func readVersion(v store.ClaimVersion) version {
 		Items   []answerItem  `json:"items"`
 		Reasons []string      `json:"reasons"`
 		Errors  []answerError `json:"errors"`
+
+		Unreadable []string `json:"unreadable"`
 	}
 	if err := json.Unmarshal(v.Detail, &d); err == nil {
-		out.Items, out.Reasons, out.Errors = d.Items, d.Reasons, d.Errors
+		out.Items, out.Reasons, out.Errors, out.Unreadable = d.Items, d.Reasons, d.Errors, d.Unreadable
 	}
 	return out
 }

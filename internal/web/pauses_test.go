@@ -72,6 +72,8 @@ func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	require.Equal(t, "AUTH-9", auths[0].PreAuthRef)
 }
 
+func amount(s string) decimal.NullDecimal { return decimal.NewNullDecimal(decimal.RequireFromString(s)) }
+
 // mailbox brings a request for information, a payment and an authorization that nobody asked for.
 func (s *site) mailbox(t *testing.T, c store.Claim) {
 	t.Helper()
@@ -80,8 +82,8 @@ func (s *site) mailbox(t *testing.T, c store.Claim) {
 	for i, n := range []store.Nested{
 		{Message: store.Message{Event: "communication-request", ClaimID: &c.ID}, Communication: &store.Communication{Identifier: store.Identifier{Value: "CR-1"}, Reasons: []string{"missing-info"}}},
 		{Message: store.Message{Event: "payment-reconciliation"}, Payment: &store.Payment{
-			Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-1"}, Amount: decimal.RequireFromString("195.50"), DetailSum: decimal.RequireFromString("195.5"),
-			Details: []store.PaymentDetail{{ClaimID: &c.ID, Type: "payment", Request: store.Identifier(c.Identifier), Amount: decimal.RequireFromString("195.5")}},
+			Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-1"}, Amount: amount("195.50"), DetailSum: amount("195.5"), Balanced: true,
+			Details: []store.PaymentDetail{{ClaimID: &c.ID, Type: "payment", Request: store.Identifier(c.Identifier), Amount: amount("195.5")}},
 		}},
 		{Message: store.Message{Event: "advanced-authorization"}, Authorization: &store.AdvancedAuthorization{Payer: "INS-1", PreAuthRef: "AUTH-9", Adjudication: "approved", Items: 2}},
 	} {

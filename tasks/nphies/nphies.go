@@ -205,8 +205,9 @@ func errorType(k fault.Kind) string {
 	}
 }
 
-func nullAmount(a nphiesclient.Amount) decimal.NullDecimal {
-	return decimal.NewNullDecimal(a.Round().Decimal())
+// nullAmount is an amount in halalas, not valid where nobody knows it.
+func nullAmount(a nphiesclient.Amount, known bool) decimal.NullDecimal {
+	return decimal.NullDecimal{Decimal: a.Round().Decimal(), Valid: known}
 }
 
 // detail is what the claim page shows of an answer: amounts and codes, no text of the payer.
@@ -214,6 +215,8 @@ type detail struct {
 	Items   []itemDetail `json:"items,omitempty"`
 	Reasons []string     `json:"reasons,omitempty"`
 	Errors  []codeAt     `json:"errors,omitempty"`
+	// Unreadable are the categories of totals that are no number.
+	Unreadable []string `json:"unreadable,omitempty"`
 }
 
 type itemDetail struct {
@@ -221,6 +224,8 @@ type itemDetail struct {
 	Outcome  string                         `json:"outcome,omitempty"`
 	Amounts  map[string]nphiesclient.Amount `json:"amounts,omitempty"`
 	Reasons  []string                       `json:"reasons,omitempty"`
+	// Unreadable are the categories whose amount is no number.
+	Unreadable []string `json:"unreadable,omitempty"`
 }
 
 type codeAt struct {
@@ -231,9 +236,11 @@ type codeAt struct {
 }
 
 func detailOf(a *nphiesclient.ClaimAnswer) []byte {
-	var d detail
+	d := detail{Unreadable: a.Unreadable}
 	for _, it := range a.Items {
-		d.Items = append(d.Items, itemDetail{Sequence: it.Sequence, Outcome: it.Outcome, Amounts: it.Amounts, Reasons: codes(it.Reasons)})
+		d.Items = append(d.Items, itemDetail{
+			Sequence: it.Sequence, Outcome: it.Outcome, Amounts: it.Amounts, Reasons: codes(it.Reasons), Unreadable: it.Unreadable,
+		})
 	}
 	d.Reasons = codes(a.Reasons)
 	for _, e := range a.Errors {

@@ -318,7 +318,7 @@ func TestWhatMatchesNothingIsKept(t *testing.T) {
 	payments, err := b.store.Payments(t.Context(), 0)
 	require.NoError(t, err)
 	require.Len(t, payments, 1)
-	require.True(t, payments[0].Balanced())
+	require.True(t, payments[0].Balanced)
 	require.Contains(t, b.events(nil), "nphies.api.error", "people are told of what matches nothing")
 	require.Equal(t, store.Approved, b.get(id).State)
 	require.Equal(t, store.Pending, b.get(pend).State)

@@ -50,7 +50,7 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 	if p.payer && payer == "" {
 		return false // which payer, nobody knows: the others may not suffer for it
 	}
-	n := store.NewPause{License: license, Trouble: store.TroubleOf(p.fault)}
+	n := store.NewPause{License: license, Operation: operation, Trouble: store.TroubleOf(p.fault)}
 	if p.payer {
 		n.Payer = payer
 	}
@@ -102,11 +102,11 @@ func (h *Handlers) later(id uuid.UUID, episode int, renew func(context.Context, 
 	}
 }
 
-// wentWell ends the pauses that an exchange disproves.
-func (h *Handlers) wentWell(ctx context.Context, license, payer string, kind fault.Kind) {
+// wentWell ends the pauses that an exchange disproves; operation as for EndPauses.
+func (h *Handlers) wentWell(ctx context.Context, license, payer, operation string) {
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
-	n, err := h.store.EndPauses(wctx, license, payer, kind)
+	n, err := h.store.EndPauses(wctx, license, payer, operation)
 	switch {
 	case err != nil:
 		h.log.WarnContext(ctx, "pause not ended", slog.String("license", license), slog.String("error", err.Error()))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"github.com/shopspring/decimal"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -53,14 +54,15 @@ func (h *Handlers) Poll(ctx context.Context, t *asynq.Task) error {
 	if err := h.store.SettleDeadLetter(wctx, tasks.TypePoll, p.License); err != nil {
 		return err
 	}
-	h.wentWell(ctx, p.License, "", fault.Certificate) // the certificate is good again
+	h.wentWell(ctx, p.License, "", cards.OperationPoll)
 	if more {
 		h.pollNow(ctx, p.License)
 	}
 	return nil
 }
 
-// pollFailed notes a failed poll. Once the retries are used up the next look is due at the usual time.
+// pollFailed notes a failed poll. Once the retries are used up the next look is due at the usual time. Polls that fail task after
+// task are one trouble, and one card.
 func (h *Handlers) pollFailed(ctx context.Context, license string, err error) error {
 	paused := h.pause(ctx, license, "", cards.OperationPoll, err, nil)
 	var next time.Time
@@ -69,9 +71,18 @@ func (h *Handlers) pollFailed(ctx context.Context, license string, err error) er
 	}
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
-	if _, noteErr := h.store.PollFailed(wctx, license, store.TroubleOf(err), next); noteErr != nil {
+	channels, noteErr := h.store.PollFailed(wctx, license, store.TroubleOf(err), next, func(since time.Time) []store.Event {
+		e, ok := h.apiError(ctx, cards.OperationPoll, fmt.Sprintf("poll/%s/%d/failing", license, since.UnixMilli()), fault.Of(err), cards.APIError{License: license})
+		if !ok || paused {
+			return nil
+		}
+		e.CorrelationID = license
+		return []store.Event{e}
+	})
+	if noteErr != nil {
 		return err // noted at the next attempt; a licence whose poll is overdue is found by the reconciler
 	}
+	h.notify(ctx, channels)
 	if paused {
 		return nil // people know; the next poll, at its usual time, shows whether it is over
 	}
@@ -339,12 +350,15 @@ func (h *Handlers) find(ctx context.Context, license string, request, response n
 // payment matches each detail of a payment to a claim.
 func (h *Handlers) payment(ctx context.Context, license, payer string, p *nphiesclient.PaymentAnswer) (*store.Payment, error) {
 	out := &store.Payment{
-		Payer: payer, Identifier: store.Identifier(p.Identifier), PaymentValue: p.Payment.Value, Date: p.Date, Amount: p.Amount.Decimal(),
+		Payer: payer, Identifier: store.Identifier(p.Identifier), PaymentValue: p.Payment.Value, Date: p.Date, Amount: known(p.Amount), Balanced: p.Balanced(),
+	}
+	if sum, ok := p.DetailSum(); ok {
+		out.DetailSum = known(&sum)
 	}
 	for _, d := range p.Details {
 		row := store.PaymentDetail{
-			Type: d.Type, Request: store.Identifier(d.Request), Response: store.Identifier(d.Response), Amount: d.Amount.Decimal(), Payment: d.Payment.Decimal(),
-			EarlyFee: d.EarlyFee.Decimal(), NPHIESFee: d.NPHIESFee.Decimal(),
+			Type: d.Type, Request: store.Identifier(d.Request), Response: store.Identifier(d.Response), Amount: known(d.Amount), Payment: known(d.Payment),
+			EarlyFee: known(d.EarlyFee), NPHIESFee: known(d.NPHIESFee),
 		}
 		claim, ok, err := h.find(ctx, license, d.Request, d.Response)
 		if err != nil {
@@ -353,10 +367,17 @@ func (h *Handlers) payment(ctx context.Context, license, payer string, p *nphies
 		if ok {
 			row.ClaimID = &claim.ID
 		}
-		out.DetailSum = out.DetailSum.Add(row.Amount)
 		out.Details = append(out.Details, row)
 	}
 	return out, nil
+}
+
+// known is an amount to the digit as sent; one that the message does not tell, or not so that it can be read, is not valid.
+func known(a *nphiesclient.Amount) decimal.NullDecimal {
+	if a == nil {
+		return decimal.NullDecimal{}
+	}
+	return decimal.NewNullDecimal(a.Decimal())
 }
 
 // unmatched is the event of a message that is nothing of ours, or that nobody can read.

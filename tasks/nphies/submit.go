@@ -170,7 +170,10 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 		case store.Approved, store.Partial:
 			d := cards.ClaimApproved{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License, Outcome: cards.Outcome(claim.State),
-				Claimed: claim.Claimed.StringFixed(2), Approved: claim.Approved.Decimal.StringFixed(2), Items: claim.Items, Authorization: authorization,
+				Claimed: claim.Claimed.StringFixed(2), Items: claim.Items, Authorization: authorization,
+			}
+			if claim.Approved.Valid {
+				d.Approved = claim.Approved.Decimal.StringFixed(2)
 			}
 			if claim.ItemsApproved != nil {
 				d.ItemsApproved = *claim.ItemsApproved
@@ -216,23 +219,33 @@ func payerName(c store.Claim) string {
 	return c.Payer
 }
 
-// cut lists the items of which the payer does not pay everything: submitted less benefit, tax and the patient's part.
+// cut lists the items of which the payer does not pay everything.
 func cut(c *nphiesclient.ClaimAnswer) []cards.CutItem {
 	var out []cards.CutItem
 	for _, it := range c.Items {
-		if it.Outcome == "approved" {
-			continue
+		if it.Outcome != "approved" {
+			out = append(out, cards.CutItem{Sequence: it.Sequence, Amount: lost(it), ReasonCodes: codes(it.Reasons)})
 		}
-		lost, ok := it.Amounts["rejected"]
-		if !ok {
-			lost = it.Amounts["submitted"].Sub(it.Amounts["benefit"]).Sub(it.Amounts["tax"]).Sub(it.Amounts["patientShare"])
-		}
-		if lost.Decimal().LessThan(decimal.Zero) {
-			lost = nphiesclient.Amount{}
-		}
-		out = append(out, cards.CutItem{Sequence: it.Sequence, Amount: lost.String(), ReasonCodes: codes(it.Reasons)})
 	}
 	return out
+}
+
+// lost is what is not paid of an item: the part rejected, else submitted less benefit, tax and the patient's part. It is "" where
+// the answer does not tell it.
+func lost(it nphiesclient.ItemAnswer) string {
+	if v, ok := it.Amounts["rejected"]; ok {
+		return v.String()
+	}
+	submitted, ok := it.Amounts["submitted"]
+	_, paid := it.Amounts["benefit"]
+	if !ok || len(it.Unreadable) > 0 || (!paid && it.Outcome != "rejected") {
+		return ""
+	}
+	v := submitted.Sub(it.Amounts["benefit"]).Sub(it.Amounts["tax"]).Sub(it.Amounts["patientShare"])
+	if v.Decimal().LessThan(decimal.Zero) {
+		v = nphiesclient.Amount{}
+	}
+	return v.String()
 }
 
 // isClaimEvent reports whether a message event carries the answer to a claim or prior authorization of ours.
