@@ -72,7 +72,9 @@ func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	require.Equal(t, "AUTH-9", auths[0].PreAuthRef)
 }
 
-func amount(s string) decimal.NullDecimal { return decimal.NewNullDecimal(decimal.RequireFromString(s)) }
+func amount(s string) decimal.NullDecimal {
+	return decimal.NewNullDecimal(decimal.RequireFromString(s))
+}
 
 // mailbox brings a request for information, a payment and an authorization that nobody asked for.
 func (s *site) mailbox(t *testing.T, c store.Claim) {
