@@ -202,8 +202,8 @@ func (p *preflight) information(r *node, at, typ, use string) {
 		need(true, x[0], x[1])
 	}
 	need(kind.complaint != "", "chief-complaint", kind.complaint)
-	for _, v := range requiredVitals {
-		need(kind.vitals, v, vitalRule(typ, v))
+	for _, v := range vitalSigns {
+		need(kind.vitals, v.category, v.rule(typ))
 	}
 	need(typ == "institutional" && use == UsePreauthorization, "estimated-Length-of-Stay", "BV-00802")
 	need(p.infant(r), "admission-weight", "BV-00849")
@@ -225,7 +225,7 @@ func (p *preflight) info(s *node, category, at string) {
 	p.need(category != "", ruleCardinality, at+".category", "is missing")
 	kind := infoKinds[category]
 	switch {
-	case slices.Contains(requiredVitals, category):
+	case slices.ContainsFunc(vitalSigns, func(v vitalSign) bool { return v.category == category }):
 		q := s.get("valueQuantity")
 		value := q.str("value") != "" && q.str("code") == kind.unit
 		absent := strings.Contains(s.get("reason").str("system")+s.get("reason").first("coding").str("system"), "absence-reason")

@@ -168,11 +168,27 @@ var requiredInfo = [][2]string{
 	{"investigation-result", "BV-00752"},
 }
 
-// requiredVitals is asked for in institutional and professional claims. Systolic and diastolic pressure have rules of their
-// own (BV-00763 and 764, BV-00772 and 773); our sources give the others only as parts of the same range.
-var requiredVitals = []string{
-	"vital-sign-systolic", "vital-sign-diastolic", "pulse", "respiratory-rate", "temperature",
-	"vital-sign-height", "vital-sign-weight", "oxygen-saturation",
+// vitalSign is a category of supporting information with the rules that ask for it.
+type vitalSign struct{ category, institutional, professional string }
+
+func (v vitalSign) rule(claimType string) string {
+	if claimType == "institutional" {
+		return v.institutional
+	}
+	return v.professional
+}
+
+// vitalSigns is asked for in institutional and professional claims. The guide pairs numbers with systolic and diastolic
+// pressure; the order of the others within its two ranges is our reading.
+var vitalSigns = []vitalSign{
+	{"vital-sign-systolic", "BV-00763", "BV-00772"},
+	{"vital-sign-diastolic", "BV-00764", "BV-00773"},
+	{"vital-sign-height", "BV-00765", "BV-00774"},
+	{"vital-sign-weight", "BV-00766", "BV-00775"},
+	{"pulse", "BV-00767", "BV-00776"},
+	{"temperature", "BV-00768", "BV-00777"},
+	{"oxygen-saturation", "BV-00769", "BV-00778"},
+	{"respiratory-rate", "BV-00771", "BV-00780"},
 }
 
 // patientID is one kind of person identifier.

@@ -464,8 +464,8 @@ func (c *check) supporting(d *ClaimDocument, kind claimKind) {
 		missing("chief-complaint", kind.complaint)
 	}
 	if kind.vitals {
-		for _, v := range requiredVitals {
-			missing(v, vitalRule(d.Type, v))
+		for _, v := range vitalSigns {
+			missing(v.category, v.rule(d.Type))
 		}
 	}
 	if d.Type == "institutional" && d.preauthorization() {
@@ -476,20 +476,6 @@ func (c *check) supporting(d *ClaimDocument, kind claimKind) {
 		if !slices.ContainsFunc(d.Diagnoses, func(x Diagnosis) bool { return strings.HasPrefix(strings.ToUpper(x.Code), "Z38") }) {
 			c.add("BV-00557", "diagnoses", "a newborn needs a Z38 diagnosis")
 		}
-	}
-}
-
-func vitalRule(claimType, category string) string {
-	diastolic := category == "vital-sign-diastolic"
-	switch {
-	case claimType == "institutional" && diastolic:
-		return "BV-00764"
-	case claimType == "institutional":
-		return "BV-00763"
-	case diastolic:
-		return "BV-00773"
-	default:
-		return "BV-00772"
 	}
 }
 
