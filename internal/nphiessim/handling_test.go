@@ -500,3 +500,17 @@ func TestSpellings(t *testing.T) {
 	require.NotEqual(t, answers[SpellingGuide], answers[SpellingSamples])
 	require.NotEqual(t, answers[SpellingGuide], answers[SpellingOBA])
 }
+
+// TestPaymentsAreForClaims leaves authorizations out of a payment: nobody has been treated for them yet.
+func TestPaymentsAreForClaims(t *testing.T) {
+	t.Parallel()
+	b := openBench(t, Options{})
+	b.ask(t, namedMessage(t, "professional authorization", "AUT-1"))
+	b.ask(t, namedMessage(t, "claim-request-professional", "CLM-1"))
+	require.NoError(t, b.Push("DEMO-PR-0001", eventPayment))
+	polled := b.poll(t)
+	require.Len(t, polled, 1)
+	details := mainOf(polled[0]).get("detail").list()
+	require.Len(t, details, 1)
+	require.Equal(t, "CLM-1", details[0].get("request").identifier().Value)
+}
