@@ -1,6 +1,7 @@
 package nphiesclient
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -190,7 +191,30 @@ func (p *preflight) member(name string, v any, path, parent string) {
 			p.need(utf8.RuneCountInString(id.str("value")) <= 100, "BV-00275", path, "has more than 100 characters")
 		}
 	}
+	p.jsonType(name, v, path)
 	p.element(v, path)
+}
+
+// jsonType refuses text where FHIR has a number or a boolean, and the other way round. Answers may have either (the parser is
+// patient); what we send must be right.
+func (p *preflight) jsonType(name string, v any, path string) {
+	number := func(of any, at string) {
+		if _, ok := of.(json.Number); of != nil && !ok {
+			p.add("GE-00013", at, "must be a JSON number, without quotes")
+		}
+	}
+	switch name {
+	case "unitPrice", "net", "total", "valueMoney", "valueQuantity", "quantity":
+		if m, ok := v.(map[string]any); ok {
+			number(m["value"], path+".value")
+		}
+	case "factor", "sequence", "valueDecimal", "valueInteger", "valuePositiveInt":
+		number(v, path)
+	case "focal", "valueBoolean", "active":
+		if _, ok := v.(bool); v != nil && !ok {
+			p.add("GE-00013", path, "must be true or false, without quotes")
+		}
+	}
 }
 
 func (p *preflight) extensions(n node, at string) {
