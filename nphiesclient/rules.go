@@ -281,6 +281,7 @@ var uncheckedRules = []UncheckedRule{
 	{"BV-00163", "The claim's identifier is new.", "the record refuses a number twice, NPHIES knows those of other systems"},
 	{"GE-00019, BV-00077, BV-00195, BV-00196", "The certificate is valid and the sender's.", "known when connecting"},
 	{"GE-00033, GE-00034", "Licences of header and Organization agree.", "the sources do not say which of the four codes means which; GE-00031 and GE-00032 stand for them"},
+	{"BV-00458, BV-00485, BV-00729", "Amounts are in SAR; a payee of the kind other is named, and only then; a coverage has one class of the kind plan.", "the sources name them beside BV-00096, BV-00494 and IC-01571, which are checked and stand for them"},
 	{"BV-00527", "A concept has one code of the bound list.", "needs NPHIES' code lists"},
 	{"BV-00429", "The chief complaint is ICD-10-AM.", "replaced by SNOMED CT or text in August 2024"},
 	{"BV-00747, BV-00748, BV-00756, BV-00757", "Accidents and road-traffic or work-related diagnoses demand each other.", "needs the lists of diagnosis codes"},

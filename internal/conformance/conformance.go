@@ -94,8 +94,8 @@ func page(rows map[string]*row, simulated []SimulatedRule) string {
 	var b strings.Builder
 	b.WriteString(`# Conformance
 
-Made by ` + "`make generate`" + ` from the code; do not edit. Sections 2 to 9 of our notes on the guide, element by element and rule by
-rule. Every yes is found by trying: an element is *built* if a message of ` + "`nphiesclient/testdata/golden`" + ` has it, *parsed* if an
+Made by ` + "`make generate`" + ` from the code; do not edit. Elements and rules of the financial messages of NPHIES (Implementation Guide and rule workbook 2.8), from the envelope to
+the mailbox. Every yes is found by trying: an element is *built* if a message of ` + "`nphiesclient/testdata/golden`" + ` has it, *parsed* if an
 answer of ` + "`nphiesclient/testdata/messages`" + ` reads differently without it, *checked* by the rules that a request without it breaks.
 
 ## Elements

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/internal/conformance"
+	"github.com/claimlinc/nphiesq/internal/nphiessim"
 )
 
 func corpus(t *testing.T) conformance.Corpus {
@@ -66,7 +67,16 @@ func TestDocsAreCurrent(t *testing.T) {
 	t.Parallel()
 	docs, err := os.ReadFile("../../docs/conformance.md")
 	require.NoError(t, err)
-	require.Contains(t, string(docs), "| BV-00054 |", "run make generate")
+	var simulated []conformance.SimulatedRule
+	for _, r := range nphiessim.Rules() {
+		simulated = append(simulated, conformance.SimulatedRule(r))
+	}
+	page, err := conformance.Markdown(corpus(t), simulated)
+	require.NoError(t, err)
+	require.Equal(t, page, string(docs), "run make generate")
+	docs, err = os.ReadFile("../../docs/nphiessim-rules.md")
+	require.NoError(t, err)
+	require.Equal(t, conformance.Simulator(simulated), string(docs), "run make generate")
 	docs, err = os.ReadFile("../../docs/errors.md")
 	require.NoError(t, err)
 	require.Equal(t, conformance.Errors(), string(docs), "run make generate")
