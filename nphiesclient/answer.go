@@ -2,6 +2,7 @@ package nphiesclient
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -126,17 +127,62 @@ type EligibilityAnswer struct {
 	Request, Response Identifier
 	// Outcome is complete or error.
 	Outcome string
-	// Eligible: outcome complete, and this facility may treat on direct billing.
+	// Eligible: outcome complete, this facility may treat on direct billing, and no less than one coverage that the answer
+	// names is neither out of force nor barred by its own site eligibility.
 	Eligible bool
 	// SiteEligibility is eligible or the reason why not (not-active, not-covered, "not-direct billing", out-network,
 	// limit-exhausted, coverage-suspended, provider-contract-suspended); "" in answers of 2021, which have Inforce only.
 	SiteEligibility string
 	// Inforce is the flag of each coverage, in order; a coverage without the flag is left out.
 	Inforce []bool
+	// Benefits are what the coverages offer, in order.
+	Benefits []Benefit
 	// Disposition is free text; see ClaimAnswer.
 	Disposition string
 	Created     time.Time
 	Errors      []CodedError
+}
+
+// notInForce is the reason where the site is eligible and no coverage is.
+const notInForce = "no coverage in force"
+
+// Reason says in a code of siteEligibility, or in words, why the answer is no; "" if it is yes or no decision.
+func (e *EligibilityAnswer) Reason() string {
+	switch {
+	case e.Eligible || e.Outcome != "complete":
+		return ""
+	case e.SiteEligibility == "" || strings.EqualFold(e.SiteEligibility, "eligible"):
+		return notInForce
+	default:
+		return e.SiteEligibility
+	}
+}
+
+// Benefit is one CoverageEligibilityResponse.insurance.item: what a coverage offers for a kind of care.
+type Benefit struct {
+	// Coverage counts the insurance it stands in, from 1.
+	Coverage int `json:"coverage"`
+	// Category is a code of benefit-category, Name the payer's word for it.
+	Category string `json:"category,omitempty"`
+	Name     string `json:"name,omitempty"`
+	// Excluded: the coverage does not pay for it.
+	Excluded bool `json:"excluded,omitempty"`
+	// Network is in or out, Unit individual or family, Term annual, day, lifetime and others.
+	Network string         `json:"network,omitempty"`
+	Unit    string         `json:"unit,omitempty"`
+	Term    string         `json:"term,omitempty"`
+	Limits  []BenefitLimit `json:"limits,omitempty"`
+}
+
+// BenefitLimit is how much of a benefit there is.
+type BenefitLimit struct {
+	// Type is a code of benefit-type: benefit, deductible, visit, room, copay, copay-percent, copay-maximum, approval-limit and
+	// others.
+	Type string `json:"type,omitempty"`
+	// Allowed and Used are as sent: an amount with its currency ("100 SAR"), a whole number or a text; "" if absent, "unreadable"
+	// if an amount or number is there and is none.
+	Allowed string `json:"allowed,omitempty"`
+	Used    string `json:"used,omitempty"`
 }
 
 // PollAnswer is a poll-response.

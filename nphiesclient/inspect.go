@@ -52,6 +52,9 @@ type Inspection struct {
 	// Items are the decisions about the items of a claim, Added the payer's own lines.
 	Items []InspectedItem `json:"items,omitempty"`
 	Added []InspectedItem `json:"added,omitempty"`
+	// Inforce are the flags of the coverages of an eligibility answer, Benefits what they offer.
+	Inforce  []bool    `json:"inforce,omitempty"`
+	Benefits []Benefit `json:"benefits,omitempty"`
 	// Payments are the lines of a payment-reconciliation.
 	Payments []InspectedPayment `json:"payments,omitempty"`
 	// Errors are each given once, with their number.
@@ -135,6 +138,7 @@ func inspectAnswer(a *Answer) *Inspection {
 		e := a.Eligibility
 		in.about(e.Request)
 		in.Outcome, in.SiteEligibility, in.Disposition = e.Outcome, e.SiteEligibility, e.Disposition
+		in.Inforce, in.Benefits = e.Inforce, e.Benefits
 	case a.Poll != nil:
 		in.about(a.Poll.Task)
 		in.Outcome = a.Poll.Status
@@ -308,6 +312,12 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 	for _, it := range in.Added {
 		line("payer's line", it.text())
 	}
+	for i, v := range in.Inforce {
+		line("coverage "+strconv.Itoa(i+1), map[bool]string{true: "in force", false: "not in force"}[v])
+	}
+	for _, v := range in.Benefits {
+		line("benefit", v.text())
+	}
 	for _, p := range in.Payments {
 		line(firstOf(p.Type, "line"), p.text())
 	}
@@ -341,6 +351,36 @@ func (it InspectedItem) text() string {
 		parts = append(parts, k+" "+it.Amounts[k])
 	}
 	return strings.Join(append(parts, it.Reasons...), ", ")
+}
+
+// text gives a benefit one line: what it is, to whom, then its limits.
+func (b Benefit) text() string {
+	parts := []string{firstOf(b.Name, b.Category, "unnamed")}
+	if b.Name != "" && b.Category != "" {
+		parts[0] += " (category " + b.Category + ")"
+	}
+	if b.Coverage > 1 {
+		parts = append(parts, "of coverage "+strconv.Itoa(b.Coverage))
+	}
+	if b.Excluded {
+		parts = append(parts, "excluded")
+	}
+	if b.Network != "" {
+		parts = append(parts, b.Network+" network")
+	}
+	for _, x := range []string{b.Unit, b.Term} {
+		if x != "" {
+			parts = append(parts, x)
+		}
+	}
+	for _, l := range b.Limits {
+		text := strings.TrimSpace(l.Type + " " + l.Allowed)
+		if l.Used != "" {
+			text += " (used " + l.Used + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p InspectedPayment) text() string {

@@ -254,26 +254,68 @@ func parseEligibility(r *node) *EligibilityAnswer {
 		Created:         parseTime(r.str("created")),
 		Errors:          errorsOf(r),
 	}
-	header, inforce := a.SiteEligibility != "", false
-	for _, in := range r.list("insurance") {
-		if v, ok := in.boolean("inforce"); ok {
-			a.Inforce = append(a.Inforce, v)
-			inforce = inforce || v
+	header := a.SiteEligibility != ""
+	usable, inforce := 0, false
+	insurances := r.list("insurance")
+	for i, in := range insurances {
+		flag, flagged := in.boolean("inforce")
+		if flagged {
+			a.Inforce = append(a.Inforce, flag)
+			inforce = inforce || flag
+		}
+		site := extensionCode(in, "siteEligibility")
+		if (!flagged || flag) && (site == "" || strings.EqualFold(site, "eligible")) {
+			usable++
 		}
 		// The header's extension is mandatory (BV-00503); without it the coverages' own decide, one eligible is enough.
-		if site := extensionCode(in, "siteEligibility"); !header && site != "" &&
-			(a.SiteEligibility == "" || strings.EqualFold(site, "eligible")) {
+		if !header && site != "" && (a.SiteEligibility == "" || strings.EqualFold(site, "eligible")) {
 			a.SiteEligibility = site
+		}
+		for _, it := range in.list("item") {
+			a.Benefits = append(a.Benefits, parseBenefit(it, i+1))
 		}
 	}
 	switch {
 	case a.Outcome != "complete":
 	case a.SiteEligibility != "":
-		a.Eligible = strings.EqualFold(a.SiteEligibility, "eligible")
+		a.Eligible = strings.EqualFold(a.SiteEligibility, "eligible") && (usable > 0 || len(insurances) == 0)
 	default:
 		a.Eligible = inforce
 	}
 	return a
+}
+
+func parseBenefit(it *node, coverage int) Benefit {
+	excluded, _ := it.boolean("excluded")
+	b := Benefit{
+		Coverage: coverage, Category: codeOf(it.get("category")), Name: it.str("name"), Excluded: excluded,
+		Network: codeOf(it.get("network")), Unit: codeOf(it.get("unit")), Term: codeOf(it.get("term")),
+	}
+	for _, l := range it.list("benefit") {
+		b.Limits = append(b.Limits, BenefitLimit{
+			Type: codeOf(l.get("type")), Allowed: benefitValue(l, "allowed"), Used: benefitValue(l, "used"),
+		})
+	}
+	return b
+}
+
+// benefitValue reads allowed[x] or used[x].
+func benefitValue(l *node, name string) string {
+	if m := l.get(name + "Money"); m.v != nil {
+		v, bad := told(m)
+		if bad {
+			return unreadable
+		}
+		return v.exact() + " " + firstOf(m.str("currency"), currency)
+	}
+	if n := l.get(name + "UnsignedInt"); n.v != nil {
+		v, err := ParseNumber(n.text())
+		if err != nil {
+			return unreadable
+		}
+		return v.String()
+	}
+	return l.str(name + "String")
 }
 
 func periodOf(n *node) Period { return Period{Start: n.str("start"), End: n.str("end")} }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,9 +130,60 @@ func TestParseEligibility(t *testing.T) {
 	old := change(t, "eligibility-response-eligible.json", "extension-siteEligibility", "extension-other", -1)
 	require.True(t, parse(t, old).Eligibility.Eligible)
 	require.False(t, parse(t, bytes.ReplaceAll(old, []byte(`"inforce": true`), []byte(`"inforce": false`))).Eligibility.Eligible)
+	// Of the coverages one must be in force and eligible itself, whatever the whole says.
+	for _, barred := range [][]byte{
+		change(t, "eligibility-response-eligible.json", `"inforce": true`, `"inforce": false`, -1),
+		lastChange(t, "eligibility-response-eligible.json", `"code": "eligible"`, `"code": "limit-exhausted"`),
+	} {
+		e := parse(t, barred).Eligibility
+		require.Equal(t, "eligible", e.SiteEligibility)
+		require.False(t, e.Eligible)
+		require.Equal(t, "no coverage in force", e.Reason())
+	}
+	require.Equal(t, "not-active", parse(t, message(t, "eligibility-response-not-eligible.json")).Eligibility.Reason())
+	require.Empty(t, parse(t, message(t, "eligibility-response-eligible.json")).Eligibility.Reason())
+	require.Empty(t, parse(t, message(t, "eligibility-response-error.json")).Eligibility.Reason())
 	// A coverage in force does not outweigh a refusal.
 	refused := change(t, "eligibility-response-eligible.json", `"code": "eligible"`, `"code": "out-network"`, 1)
 	require.False(t, parse(t, refused).Eligibility.Eligible)
+}
+
+// TestParseBenefits reads what the coverages offer: amounts to the digit, numbers, texts, and what cannot be read as such.
+func TestParseBenefits(t *testing.T) {
+	t.Parallel()
+	e := parse(t, message(t, "eligibility-response-eligible.json")).Eligibility
+	require.Equal(t, []nphiesclient.Benefit{
+		{Coverage: 1, Category: "1", Name: "Medical Care", Network: "in", Unit: "individual", Term: "annual", Limits: []nphiesclient.BenefitLimit{
+			{Type: "benefit", Allowed: "250000.00 SAR", Used: "1840.50 SAR"},
+			{Type: "copay-percent", Allowed: "10"},
+			{Type: "copay-maximum", Allowed: "100.00 SAR"},
+		}},
+		{Coverage: 1, Category: "14", Name: "Dental Care", Network: "in", Unit: "individual", Term: "annual", Limits: []nphiesclient.BenefitLimit{
+			{Type: "benefit", Allowed: "3000.00 SAR", Used: "0.00 SAR"},
+		}},
+	}, e.Benefits)
+	odd := change(t, "eligibility-response-eligible.json", `"allowedUnsignedInt": 10`, `"allowedString": "as agreed"`, 1)
+	odd = bytes.Replace(odd, []byte(`"value": 250000,`), []byte(`"value": "many",`), 1)
+	odd = bytes.Replace(odd, []byte(`"excluded": false`), []byte(`"excluded": true`), 1)
+	b := parse(t, odd).Eligibility.Benefits[0]
+	require.True(t, b.Excluded)
+	require.Equal(t, "unreadable", b.Limits[0].Allowed)
+	require.Equal(t, "as agreed", b.Limits[1].Allowed)
+	var text strings.Builder
+	in, err := nphiesclient.Inspect(odd)
+	require.NoError(t, err)
+	require.NoError(t, in.WriteText(&text))
+	require.Contains(t, text.String(), "Medical Care (category 1), excluded, in network, individual, annual, "+
+		"benefit unreadable (used 1840.50 SAR), copay-percent as agreed, copay-maximum 100.00 SAR")
+}
+
+// lastChange replaces the last occurrence of text in a sample message.
+func lastChange(t *testing.T, name, old, replacement string) []byte {
+	t.Helper()
+	raw := message(t, name)
+	at := bytes.LastIndex(raw, []byte(old))
+	require.Positive(t, at)
+	return slices.Concat(raw[:at], []byte(replacement), raw[at+len(old):])
 }
 
 // change replaces text in a sample message, n times at most, and insists that it was there.

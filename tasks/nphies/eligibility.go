@@ -57,7 +57,8 @@ func (h *Handlers) applyCheck(ctx context.Context, check store.Check, a *nphiesc
 		out.SiteEligibility, out.Disposition, out.State = e.SiteEligibility, e.Disposition, store.CheckEligible
 		if !e.Eligible {
 			out.State = store.CheckNotEligible
-			d.SiteEligibility = e.SiteEligibility
+			out.SiteEligibility = e.Reason()
+			d.SiteEligibility = e.Reason()
 			events = append(events, store.Event{
 				Event: cards.Event{Type: cards.EligibilityDeniedEvent, CorrelationID: check.ID.String(), Details: d},
 				Key:   "eligibility/" + check.ID.String() + "/denied",
