@@ -316,7 +316,7 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 		line("coverage "+strconv.Itoa(i+1), map[bool]string{true: "in force", false: "not in force"}[v])
 	}
 	for _, v := range in.Benefits {
-		line("benefit", v.text())
+		line("benefit", v.String())
 	}
 	for _, p := range in.Payments {
 		line(firstOf(p.Type, "line"), p.text())
@@ -353,8 +353,8 @@ func (it InspectedItem) text() string {
 	return strings.Join(append(parts, it.Reasons...), ", ")
 }
 
-// text gives a benefit one line: what it is, to whom, then its limits.
-func (b Benefit) text() string {
+// String gives a benefit one line: what it is, to whom, then its limits.
+func (b Benefit) String() string {
 	parts := []string{firstOf(b.Name, b.Category, "unnamed")}
 	if b.Name != "" && b.Category != "" {
 		parts[0] += " (category " + b.Category + ")"
@@ -374,13 +374,18 @@ func (b Benefit) text() string {
 		}
 	}
 	for _, l := range b.Limits {
-		text := strings.TrimSpace(l.Type + " " + l.Allowed)
-		if l.Used != "" {
-			text += " (used " + l.Used + ")"
-		}
-		parts = append(parts, text)
+		parts = append(parts, l.String())
 	}
 	return strings.Join(parts, ", ")
+}
+
+// String is the limit in words: "benefit 3000.00 SAR (used 120.00 SAR)".
+func (l BenefitLimit) String() string {
+	text := strings.TrimSpace(l.Type + " " + l.Allowed)
+	if l.Used != "" {
+		text += " (used " + l.Used + ")"
+	}
+	return text
 }
 
 func (p InspectedPayment) text() string {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/shopspring/decimal"
 
+	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/synth"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -50,6 +51,8 @@ type view struct {
 	Amounts    map[string]string `json:"amounts,omitempty"`
 	// SiteEligibility is the answer's code, of eligibility checks.
 	SiteEligibility string `json:"site_eligibility,omitempty"`
+	// Benefits are what the coverages of an answered eligibility check offer; only status tells them.
+	Benefits []nphiesclient.Benefit `json:"benefits,omitempty"`
 	// PreAuthRef is what a prior authorization gave.
 	PreAuthRef string     `json:"preauth_ref,omitempty"`
 	LastError  *lastError `json:"last_error"`
@@ -96,6 +99,22 @@ func checkView(c store.Check) view {
 	}
 }
 
+// answeredView adds the benefits, which stand in the answer as it came.
+func (e *env) answeredView(a *app.App, c store.Check) (view, error) {
+	v := checkView(c)
+	if !c.Answered() {
+		return v, nil
+	}
+	body, err := a.Store.CheckReply(e.ctx, c.ID)
+	if err != nil {
+		return v, err
+	}
+	if answer, err := nphiesclient.Parse(body); err == nil && answer.Eligibility != nil {
+		v.Benefits = answer.Eligibility.Benefits
+	}
+	return v, nil
+}
+
 func (e *env) printView(v view) error {
 	var result string
 	switch {
@@ -110,7 +129,15 @@ func (e *env) printView(v view) error {
 	if v.LastError != nil {
 		trouble = v.LastError.Text
 	}
-	return e.print(v, v.ID.String(), v.Identifier.Value, v.State, result, trouble)
+	if err := e.print(v, v.ID.String(), v.Identifier.Value, v.State, result, trouble); err != nil || e.json {
+		return err
+	}
+	for _, b := range v.Benefits {
+		if err := e.print(nil, "", "benefit", b.String()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run shows rows by id or number.
@@ -147,7 +174,11 @@ func (c *statusCmd) Run(e *env) error {
 			}
 			check, err := a.Store.Check(e.ctx, id)
 			if err == nil {
-				found = append(found, checkView(check))
+				v, err := e.answeredView(a, check)
+				if err != nil {
+					return err
+				}
+				found = append(found, v)
 			} else if !store.IsNotFound(err) {
 				return err
 			}
@@ -165,7 +196,11 @@ func (c *statusCmd) Run(e *env) error {
 				return err
 			}
 			for _, check := range checks {
-				found = append(found, checkView(check))
+				v, err := e.answeredView(a, check)
+				if err != nil {
+					return err
+				}
+				found = append(found, v)
 			}
 		}
 		if len(found) == 0 {

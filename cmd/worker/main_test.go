@@ -314,6 +314,8 @@ func TestQuotedEligibility(t *testing.T) {
 	body, err := os.ReadFile("../../examples/eligibility/01-eligible.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(body, &check))
+	require.Contains(t, s.enqueue("status", check["request_number"].(string)), "\n\tbenefit\tMedical Care (category 1), in network, individual, annual, benefit 250000.00 SAR")
+	require.Contains(t, s.enqueue("status", "--output", "json", check["request_number"].(string)), `"type":"copay-percent","allowed":"10"`)
 	body, err = os.ReadFile("../../examples/claims/01-professional-approved.json")
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(body, &claim))

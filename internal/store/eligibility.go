@@ -51,6 +51,9 @@ type Check struct {
 	UpdatedAt       time.Time
 }
 
+// Answered reports whether the payer decided.
+func (c Check) Answered() bool { return c.State == CheckEligible || c.State == CheckNotEligible }
+
 const checkColumns = `id, license, identifier_system, identifier_value, payer, payer_name, state, site_eligibility, disposition, response_system,
 	response_value, error_kind, error_code, error_text, header_id, bundle_id, source_hash, episode, attempts, first_failed_at, answered_at, created_at, updated_at`
 

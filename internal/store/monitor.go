@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -15,6 +16,17 @@ import (
 func (s *Store) CheckMessages(ctx context.Context, check uuid.UUID) ([]Message, error) {
 	return s.messages(ctx, `SELECT id, direction, event, license, claim_id, eligibility_id, reply_to, parent_id, position, bundle_id, header_id,
 		http_status, content_type, ''::bytea, created_at FROM messages WHERE eligibility_id = $1 ORDER BY created_at, id`, check)
+}
+
+// CheckReply returns the bytes of the last answer to an eligibility check, nil if there is none.
+func (s *Store) CheckReply(ctx context.Context, check uuid.UUID) ([]byte, error) {
+	var body []byte
+	err := s.pool.QueryRow(ctx, `SELECT body FROM messages WHERE eligibility_id = $1 AND direction = 'in' ORDER BY created_at DESC, id DESC LIMIT 1`,
+		check).Scan(&body)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return body, wrap("read the answer to a check", err)
 }
 
 // LettersOf returns the dead letters of a claim or eligibility check, the latest failure first.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/nphiesclient"
 )
 
 type checkListPage struct {
@@ -26,6 +27,8 @@ func (s *Server) checkList(w http.ResponseWriter, r *http.Request) {
 
 type checkPage struct {
 	Check store.Check
+	// Benefits are what the answer's coverages offer.
+	Benefits []nphiesclient.Benefit
 	story
 }
 
@@ -48,6 +51,15 @@ func (s *Server) check(r *http.Request) (p checkPage, err error) {
 	}
 	if p.Messages, err = s.opt.Store.CheckMessages(r.Context(), id); err != nil {
 		return p, err
+	}
+	if p.Check.Answered() {
+		body, err := s.opt.Store.CheckReply(r.Context(), id)
+		if err != nil {
+			return p, err
+		}
+		if a, err := nphiesclient.Parse(body); err == nil && a.Eligibility != nil {
+			p.Benefits = a.Eligibility.Benefits
+		}
 	}
 	p.Letters, p.Actions, err = s.decisions(r.Context(), id)
 	return p, err

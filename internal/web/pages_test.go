@@ -3,6 +3,7 @@ package web_test
 import (
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,12 @@ func TestEveryPage(t *testing.T) {
 	letter, _ := s.deadLetter(t, stuck)
 	check, _, err := s.store.CreateCheck(ctx, store.NewCheck{License: "PR-1", Identifier: store.Identifier{System: "http://p.example/e", Value: "ELG-1"}, Payer: "INS-1", HeaderID: "h", BundleID: "b", SourceHash: "s", Body: []byte(patient)})
 	require.NoError(t, err)
+	answer, err := os.ReadFile("../../nphiesclient/testdata/messages/eligibility-response-eligible.json")
+	require.NoError(t, err)
+	_, err = s.store.SaveMessage(ctx, store.Message{Direction: store.In, Event: "eligibility-response", License: "PR-1", EligibilityID: &check.ID, Body: answer})
+	require.NoError(t, err)
+	_, _, err = s.store.RecordCheck(ctx, store.CheckAnswer{ID: check.ID, State: store.CheckEligible, SiteEligibility: "eligible"})
+	require.NoError(t, err)
 	notes, err := s.store.Notifications(ctx, &done.ID, 10)
 	require.NoError(t, err)
 	require.Len(t, notes, 1)
@@ -48,7 +55,7 @@ func TestEveryPage(t *testing.T) {
 			"/claims/" + done.ID.String():         {"partly approved", "Version 1", "MN-1-1", "to NPHIES", "from NPHIES", "RESP-1", string(cards.ClaimSubmittedEvent)},
 			"/claims/" + stuck.ID.String():        {"Dead letters", "send claim-request: network: refused"},
 			"/eligibility":                        {"ELG-1"},
-			"/eligibility/" + check.ID.String():   {"ELG-1", "eligibility-request"},
+			"/eligibility/" + check.ID.String():   {"ELG-1", "eligibility-request", "Dental Care", "benefit 250000.00 SAR (used 1840.50 SAR)"},
 			"/dead":                               {stuck.Identifier.Value},
 			"/dead?state=open&queue=nphies-submit&kind=network&reference=" + stuck.Identifier.Value: {stuck.Identifier.Value, "refused"},
 			"/dead?state=resolved":                   {"No dead letter matches"},
