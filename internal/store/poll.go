@@ -129,7 +129,7 @@ func (s *Store) PollUnreadable(ctx context.Context, license string, answer uuid.
 // recheckPause is the least time between two sends of a claim that only asks for its answer.
 const recheckPause = 10 * time.Minute
 
-// GiveUpPoll drops the poll in flight: its answer is lost, and with it perhaps messages for any pending claim of the licence.
+// GiveUpPoll drops the poll in flight, if any: its answer is lost, and with it perhaps messages for any pending claim of the licence.
 // All of those ask for their answers themselves, at once or when they last did so ten minutes ago. It returns how many.
 func (s *Store) GiveUpPoll(ctx context.Context, license string) (int64, error) {
 	var n int64

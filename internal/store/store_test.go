@@ -451,6 +451,22 @@ func TestPoll(t *testing.T) {
 	require.Equal(t, "network", states[0].ErrorKind)
 	require.NotNil(t, states[0].FirstFailedAt)
 
+	// Polls that fail one after the other are one outage, from its first failure on; a success ends it.
+	failing := func() (since time.Time) {
+		clk.add(time.Minute)
+		_, err := s.PollFailed(ctx, c.License, store.Trouble{Kind: "network", Text: "away"}, next, func(t time.Time) []store.Event {
+			since = t
+			return nil
+		})
+		require.NoError(t, err)
+		return since
+	}
+	first := *states[0].FirstFailedAt
+	require.WithinDuration(t, first, failing(), 0)
+	require.WithinDuration(t, first, failing(), 0)
+	require.NoError(t, s.PollDone(ctx, c.License, next, false))
+	require.True(t, failing().After(first), "the next outage")
+
 	// An answer lost for good makes the licence's pending claims due.
 	c2 := mustClaim(t, s)
 	_, err = pool.Exec(ctx, `UPDATE claims SET state = 'pending', next_poll_at = now() + interval '1 day' WHERE id = $1`, c2.ID)

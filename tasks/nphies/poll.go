@@ -102,21 +102,20 @@ func (h *Handlers) drain(ctx context.Context, license string) (more bool, err er
 	return true, nil
 }
 
-// pollOnce fetches and distributes one batch. A request whose answer never arrived is sent again once, byte for byte; after
-// that its content counts as lost, and the pending claims ask for their answers themselves.
+// pollOnce fetches and distributes one batch. A request whose answer never arrived is sent again once, byte for byte. If that
+// brings nothing either, its content counts as lost, and the pending claims ask for their answers themselves.
 func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err error) {
 	id, body, sends, err := h.store.PollInFlight(ctx, license)
 	if err != nil {
 		return false, err
 	}
 	if body != nil && sends >= 2 {
-		n, err := h.store.GiveUpPoll(ctx, license)
-		if err != nil {
+		if err := h.giveUp(ctx, license); err != nil {
 			return false, err
 		}
-		h.log.WarnContext(ctx, "a poll answer is lost: pending claims are sent again", slog.String("license", license), slog.Int64("claims", n))
 		id, body = uuid.Nil, nil
 	}
+	again := body != nil
 	var m store.Message
 	if body == nil {
 		req, err := nphiesclient.BuildPoll(nphiesclient.PollOptions{
@@ -167,7 +166,22 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		return false, h.unreadable(ctx, license, kept, err)
 	}
 	h.opt.Observe(nphiesclient.EventPollRequest, "ok", raw.Duration)
+	if again && (a.Poll == nil || len(a.Poll.Nested) == 0) {
+		if err := h.giveUp(wctx, license); err != nil {
+			return false, err
+		}
+	}
 	return h.distribute(ctx, license, kept, a)
+}
+
+// giveUp takes what the poll in flight would have brought as lost.
+func (h *Handlers) giveUp(ctx context.Context, license string) error {
+	n, err := h.store.GiveUpPoll(ctx, license)
+	if err != nil {
+		return err
+	}
+	h.log.WarnContext(ctx, "a poll answer is lost: pending claims are sent again", slog.String("license", license), slog.Int64("claims", n))
+	return nil
 }
 
 // unreadable puts a poll whose answer is no FHIR back in flight: the identical request is due once more. It returns err.

@@ -1,0 +1,201 @@
+package nphies_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/store"
+)
+
+// What the simulator would never say, another payer's system might: its answers, changed on the way.
+
+// rewrite gives every object of the simulator's answers to change before we see them.
+func (b *bench) rewrite(change func(o map[string]any)) {
+	b.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+		rec := httptest.NewRecorder()
+		b.sim.NPHIES().ServeHTTP(rec, r)
+		d := json.NewDecoder(rec.Body)
+		d.UseNumber()
+		var v any
+		if err := d.Decode(&v); err != nil {
+			b.t.Error(err)
+		}
+		each(v, change)
+		w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+		w.WriteHeader(rec.Code)
+		if err := json.NewEncoder(w).Encode(v); err != nil {
+			b.t.Error(err)
+		}
+		return true
+	}
+}
+
+func each(v any, change func(map[string]any)) {
+	switch v := v.(type) {
+	case []any:
+		for _, x := range v {
+			each(x, change)
+		}
+	case map[string]any:
+		change(v)
+		for _, x := range v {
+			each(x, change)
+		}
+	}
+}
+
+func spoilAmounts(o map[string]any) {
+	if a, ok := o["amount"].(map[string]any); ok {
+		a["value"] = "see the letter"
+	}
+}
+
+func (b *bench) cardText(id *uuid.UUID) string {
+	b.t.Helper()
+	rows, err := b.store.Notifications(b.t.Context(), id, 1)
+	require.NoError(b.t, err)
+	require.Len(b.t, rows, 1)
+	var payload string
+	require.NoError(b.t, b.pool.QueryRow(b.t.Context(), `SELECT card_payload::text FROM teams_notifications WHERE id = $1`, rows[0].ID).Scan(&payload))
+	return payload
+}
+
+// TestUnreadableAmountIsUnknown: a claim approved over amounts that are no numbers is approved, for nobody knows how much.
+func TestUnreadableAmountIsUnknown(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("APPROVE")
+	b.rewrite(spoilAmounts)
+	require.NoError(t, b.submit(id))
+	c := b.get(id)
+	require.Equal(t, store.Approved, c.State)
+	require.False(t, c.Approved.Valid, "unknown is not zero")
+	require.False(t, c.PatientShare.Valid)
+	require.Equal(t, []string{"nphies.claim.approved"}, b.events(&id)[len(b.events(&id))-1:])
+	require.Contains(t, b.cardText(&id), `"unknown of SAR `)
+}
+
+// TestUnreadablePaymentIsKept: money that cannot be read is shown as such, and counts as not balanced.
+func TestUnreadablePaymentIsKept(t *testing.T) {
+	b := newBench(t)
+	require.NoError(t, b.submit(b.claim("APPROVE")))
+	require.NoError(t, b.sim.Push(license, "payment-reconciliation"))
+	b.rewrite(spoilAmounts)
+	require.NoError(t, b.poll())
+	payments, err := b.store.Payments(t.Context(), 0)
+	require.NoError(t, err)
+	require.Len(t, payments, 1)
+	p, err := b.store.Payment(t.Context(), payments[0].MessageID)
+	require.NoError(t, err)
+	require.False(t, p.DetailSum.Valid)
+	require.False(t, p.Balanced)
+	require.NotEmpty(t, p.Details)
+	for _, d := range p.Details {
+		require.False(t, d.Amount.Valid)
+		require.NotNil(t, d.ClaimID, "it is our claim all the same")
+	}
+}
+
+// TestRefusalOfAClaimOutlastsGoodPolls: that polls go through says nothing about an endpoint that NPHIES does not accept for claims.
+func TestRefusalOfAClaimOutlastsGoodPolls(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("APPROVE")
+	for range 3 {
+		b.answer("GE-00020", 1)
+		require.NoError(t, b.submit(id))
+		require.NoError(t, b.poll())
+	}
+	require.Len(t, b.pauses(), 1)
+	require.Equal(t, []string{"nphies.api.error"}, b.events(nil), "told once")
+}
+
+// TestRefusedValueDoesNotBlockTheMailbox: an identifier that no index takes (SQLSTATE class 54) is one message's trouble.
+func TestRefusedValueDoesNotBlockTheMailbox(t *testing.T) {
+	b := newBench(t)
+	bad, good := b.claim("PEND"), b.claim("PEND")
+	require.NoError(t, b.submit(bad))
+	require.NoError(t, b.submit(good))
+	letters := []byte("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	r := rand.New(rand.NewPCG(1, 2)) // text that does not compress
+	long := make([]byte, 12_000)
+	for i := range long {
+		long[i] = letters[r.IntN(len(letters))]
+	}
+	about := b.get(bad).Identifier.Value
+	b.rewrite(func(o map[string]any) {
+		if o["resourceType"] != "ClaimResponse" {
+			return
+		}
+		if request, err := json.Marshal(o["request"]); err == nil && strings.Contains(string(request), `"`+about+`"`) {
+			o["identifier"] = []any{map[string]any{"system": "http://payer.example/response", "value": string(long)}}
+		}
+	})
+	require.NoError(t, b.poll())
+	require.Equal(t, store.Approved, b.get(good).State)
+	require.Equal(t, store.Pending, b.get(bad).State)
+	list, err := b.store.Inbox(t.Context(), store.InboxFilter{Unmatched: true})
+	require.NoError(t, err)
+	require.Len(t, list, 1, "its bytes are kept for a person")
+}
+
+// TestGatewayErrorAfterAPollLosesNothing: NPHIES emptied the mailbox and a gateway answered in its place. The identical request
+// finds nothing, which says what was lost: the claims ask for their answers themselves.
+func TestGatewayErrorAfterAPollLosesNothing(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("PEND")
+	require.NoError(t, b.submit(id))
+	var sent [][]byte
+	b.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		sent = append(sent, body)
+		if len(sent) > 1 {
+			return false
+		}
+		b.sim.NPHIES().ServeHTTP(httptest.NewRecorder(), r)
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusGatewayTimeout)
+		_, _ = io.WriteString(w, "<html><body>Gateway Timeout</body></html>")
+		return true
+	}
+	due := func() []store.Wish {
+		due, err := b.store.RecheckDue(t.Context(), b.now(), time.Hour, 10)
+		require.NoError(t, err)
+		return due
+	}
+	require.True(t, fault.Is(b.poll(), fault.Network))
+	require.Empty(t, due())
+	require.NoError(t, b.poll())
+	require.Len(t, sent, 2)
+	require.Equal(t, string(sent[0]), string(sent[1]))
+	require.Equal(t, store.Pending, b.get(id).State)
+	require.Equal(t, []store.Wish{{ID: id, Episode: 2, Kind: store.UseClaim}}, due())
+	require.NoError(t, b.submit(id))
+	require.Equal(t, store.Approved, b.get(id).State)
+}
+
+// TestPayerTroubleOfAPollPausesNothing: a poll is about no payer, so such an answer may not hold back the claims of all.
+func TestPayerTroubleOfAPollPausesNothing(t *testing.T) {
+	for _, code := range []string{"GE-00012", "GE-00029"} {
+		b := newBench(t)
+		id := b.claim("APPROVE")
+		b.answer(code, 1)
+		require.Error(t, b.poll(), code)
+		require.Empty(t, b.pauses(), code)
+		require.NoError(t, b.submit(id))
+		require.Equal(t, store.Approved, b.get(id).State, code)
+	}
+}
