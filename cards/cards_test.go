@@ -77,7 +77,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestResolveDoesNotShareTheTable(t *testing.T) {
-	e := Event{Type: ClaimApprovedEvent, Details: ClaimApproved{}}
+	e := Event{ID: "a", Type: ClaimApprovedEvent, At: time.Unix(1, 0), Details: ClaimApproved{}}
 	_, groups, err := e.Resolve()
 	require.NoError(t, err)
 	groups[0] = "X"
@@ -132,6 +132,20 @@ func TestPartialApprovalShowsWhatWasCut(t *testing.T) {
 	require.Contains(t, s.texts, "INFO · Claim partly approved")
 	require.Contains(t, s.texts, "SAR 189.75")
 	require.Contains(t, s.literals, "Item 2: SAR 189.75 (MN-1-1)")
+}
+
+// TestUnknownAmounts: what an answer does not tell is said to be unknown, and nothing is reckoned with it.
+func TestUnknownAmounts(t *testing.T) {
+	e := Event{ID: "a", Type: ClaimApprovedEvent, At: time.Unix(1, 0), Details: ClaimApproved{
+		ClaimRef: "CLM-1", Claimed: "100.00", Outcome: Partial, Items: 2, ItemsApproved: 1, Cut: []CutItem{{Sequence: 2, ReasonCodes: []string{"CV-1-1"}}},
+	}}
+	card, err := Render(e, Links{})
+	require.NoError(t, err)
+	text := string(card)
+	require.Contains(t, text, "unknown of SAR 100.00")
+	require.Contains(t, text, `{"title":"Cut","value":"unknown"}`)
+	require.Contains(t, text, "Item 2: unknown (CV-1-1)")
+	require.NotContains(t, text, "Approved share")
 }
 
 func TestEnvelope(t *testing.T) {

@@ -105,6 +105,18 @@ func TestInboxPaymentsAndPauses(t *testing.T) {
 	out, _, code = enq(t, "", "payments", "--output", "json", id)
 	require.Zero(t, code)
 	require.Contains(t, out, `"amount":"100.25","payment":"101","early_fee":"-0.5","nphies_fee":"-0.25"`)
+	// What came and is no number is not 0.
+	position++
+	_, err = s.RecordNested(t.Context(), store.Nested{
+		Message: store.Message{Event: "payment-reconciliation", License: "PR-1", ParentID: &answer, Position: &position, Body: []byte("{}")},
+		Payment: &store.Payment{
+			Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-8"}, Details: []store.PaymentDetail{{Type: "payment", Request: store.Identifier{Value: "CLM-9"}}},
+		},
+	}, nil)
+	require.NoError(t, err)
+	out, _, code = enq(t, "", "payments")
+	require.Zero(t, code)
+	require.Contains(t, out, "PAY-8\tINS-1\tunknown\t1 lines, 0 of our claims\tnot balanced, the lines sum to unknown")
 	_, stderr, code := enq(t, "", "payments", uuid.NewString())
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "no payment came")

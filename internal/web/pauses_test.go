@@ -67,6 +67,21 @@ func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	require.NoError(t, err)
 	_, page := v.get("/payments/" + list[0].MessageID.String())
 	require.Contains(t, page, c.Identifier.Value)
+
+	// What came and is no number is not 0.
+	unknown := store.Nested{
+		Message: store.Message{License: c.License, ParentID: &list[0].MessageID, Position: new(int), Body: []byte("{}"), Event: "payment-reconciliation"},
+		Payment: &store.Payment{Payer: "INS-1", Identifier: store.Identifier{Value: "PAY-2"}, Details: []store.PaymentDetail{{Type: "payment", Request: store.Identifier(c.Identifier)}}},
+	}
+	_, err = s.store.RecordNested(t.Context(), unknown, nil)
+	require.NoError(t, err)
+	list, err = s.store.Payments(t.Context(), 0)
+	require.NoError(t, err)
+	require.Equal(t, "PAY-2", list[0].Identifier.Value)
+	_, page = v.get("/payments/" + list[0].MessageID.String())
+	require.Contains(t, page, "unknown")
+	require.NotContains(t, page, "0.00")
+
 	auths, err := s.store.AdvancedAuthorizations(t.Context(), 0)
 	require.NoError(t, err)
 	require.Equal(t, "AUTH-9", auths[0].PreAuthRef)
