@@ -25,6 +25,10 @@ func RetryDelay(retried int, err error, t *asynq.Task) time.Duration {
 	return max(Backoff(retried, s.RetryBase, 2, s.RetryCap), fault.Of(err).RetryIn)
 }
 
+// IsFailure is asynq's: an attempt that failed because one of our own servers is away uses up no retry. The work is not to blame, and
+// an outage may be longer than all its retries.
+func IsFailure(err error) bool { return !fault.Is(err, fault.Unavailable) }
+
 // Backoff returns the delay before retry number n (0 is the first): base*factor^n up to limit, spread by +-25 %.
 func Backoff(n int, base time.Duration, factor float64, limit time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(

@@ -13,6 +13,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
+	"github.com/claimlinc/nphiesq/tasks/nphies"
 )
 
 type cancelCmd struct {
@@ -81,22 +82,16 @@ func (e *env) claims(a *app.App, names []string) ([]store.Claim, error) {
 
 // start keeps a FHIR Task about a claim and enqueues it.
 func (e *env) start(a *app.App, claim store.Claim, code, reason string, by store.Decision) (store.FHIRTask, error) {
-	ref := nphiesclient.ClaimRef{Identifier: nphiesclient.Identifier(claim.Identifier), Payer: claim.Payer, PayerName: claim.PayerName}
-	o := nphiesclient.TaskOptions{License: claim.License, ProviderName: claim.License, IdentifierSystem: a.Config.IdentifierURL + "/task", ProfileVersion: a.Config.ProfileVersion}
-	build := func() (*nphiesclient.Request, error) { return nphiesclient.BuildStatusCheck(ref, o) }
 	task := tasks.NewStatus
 	if code == store.TaskCancel {
-		build = func() (*nphiesclient.Request, error) { return nphiesclient.BuildCancel(ref, reason, o) }
 		task = tasks.NewCancel
 	}
-	req, err := build()
+	n, err := nphies.NewFHIRTask(claim, code, reason, nphiesclient.TaskOptions{IdentifierSystem: a.Config.IdentifierURL + "/task", ProfileVersion: a.Config.ProfileVersion})
 	if err != nil {
 		return store.FHIRTask{}, err
 	}
-	t, created, err := a.Store.CreateFHIRTask(e.ctx, store.NewFHIRTask{
-		ClaimID: claim.ID, Code: code, Reason: reason, License: claim.License, Payer: claim.Payer, Identifier: claim.Identifier, Event: req.Event,
-		BundleID: req.BundleID, HeaderID: req.HeaderID, Body: req.Body, By: by,
-	})
+	n.By = by
+	t, created, err := a.Store.CreateFHIRTask(e.ctx, n)
 	if err != nil {
 		return t, err
 	}

@@ -22,106 +22,127 @@ import (
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
+	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/nphies"
 )
 
-// program is a running worker.
+// program is a worker.
 type program struct {
-	app        *app.App
+	cfg        *config.Config
+	app        *app.App // nil until its servers are there
 	log        *slog.Logger
 	specs      []tasks.Spec
+	conns      int32
 	router     *tasks.Router
 	letters    *reconcile.Letters
 	reconciler *reconcile.Reconciler
 	vault      *secrets.Vault // nil without Vault
+	clients    *nphiesclient.Clients
 	certs      *certwatch.Watch
+	registry   *prometheus.Registry
 	http       *http.Server
 	listener   net.Listener
-	ready      atomic.Bool
+	// state is why the worker does not work: "" while it does.
+	state atomic.Pointer[string]
+	ready atomic.Pointer[app.App]
 }
 
 // settle is how long a row is left to those who just touched it before the reconciler takes it for lost.
 const settle = 30 * time.Second
 
-// vaultPatience is how long a worker waits for Vault at its start.
-const vaultPatience = time.Minute
-
+// newMain checks the settings and listens on HTTP_ADDR. It connects to nothing.
 func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []tasks.Spec) (*program, error) {
-	vault, err := app.Vault(cfg)
-	if err != nil {
+	if err := cfg.Require("DATABASE_URL", "REDIS_URL"); err != nil {
 		return nil, err
 	}
-	clients, err := app.NPHIES(cfg, app.Version(), vault)
-	if err != nil {
+	p := &program{cfg: cfg, log: log, specs: specs, registry: telemetry.Registry(app.Version())}
+	p.say("starting")
+	var err error
+	if p.vault, err = app.Vault(cfg); err != nil {
 		return nil, err
 	}
-	if err := app.LoadCertificates(ctx, cfg, clients, vaultPatience); err != nil {
+	if p.clients, err = app.NPHIES(cfg, app.Version(), p.vault); err != nil {
 		return nil, err
 	}
-	// A poll or drain holds a connection for its lock beside the one it works with; the others wait for NPHIES most of the time.
-	conns := 6
+	// A handler holds a connection only while it asks the record something; most of the time it waits for NPHIES or Teams.
+	p.conns = 8
 	for i := range specs {
-		switch specs[i].Queue {
-		case tasks.QueueSubmit:
+		if specs[i].Queue == tasks.QueueSubmit {
 			specs[i].Concurrency = cfg.Concurrency
-			conns += (cfg.Concurrency + 1) / 2
-		case tasks.QueueEligibility, tasks.QueuePriorAuth, tasks.QueueStatus, tasks.QueueCancel:
-			conns += specs[i].Concurrency / 2
-		default:
-			conns += 2 * specs[i].Concurrency
 		}
+		p.conns += int32((specs[i].Concurrency + 1) / 2) //nolint:gosec // at most 100
 	}
-	a, err := app.Open(ctx, cfg, log, int32(conns))
+	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.HTTPAddr); err != nil {
+		return nil, &config.SettingError{Name: "HTTP_ADDR", Problem: err.Error()}
+	}
+	p.http = &http.Server{Handler: p.routes(), ReadHeaderTimeout: 5 * time.Second}
+	return p, nil
+}
+
+// open waits for the servers and builds what works with them.
+func (p *program) open(ctx context.Context) error {
+	cfg, log := p.cfg, p.log
+	if err := app.LoadCertificates(ctx, cfg, p.clients, cfg.StartWait.D()); err != nil {
+		return err
+	}
+	a, err := app.Await(ctx, cfg, log, p.conns, cfg.StartWait.D(), func(why error) { p.say("waiting: " + why.Error()) })
 	if err != nil {
-		return nil, err
+		return err
 	}
+	p.app = a
 	if cfg.Enabled {
 		for _, w := range a.Missing {
 			log.WarnContext(ctx, "a channel is missing", slog.String("stakeholder", string(w.Stakeholder)), slog.String("warning", w.Text))
 		}
 	}
-	registry := telemetry.Registry(app.Version())
-	metrics := telemetry.NewTasks(registry)
-	registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
-	registry.MustRegister(certwatch.Collector(clients))
-	p := &program{app: a, vault: vault, log: log, specs: specs, router: tasks.NewRouter(log, metrics.Attempt)}
+	metrics := telemetry.NewTasks(p.registry)
+	p.registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
+	p.registry.MustRegister(certwatch.Collector(p.clients))
+	p.router = tasks.NewRouter(log, metrics.Attempt)
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
-	nphies.New(a.Store, clients, a.Queue, log, nphies.Options{
-		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(),
+	handlers := nphies.New(a.Store, p.clients, a.Queue, log, nphies.Options{
+		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(), BreakAfter: cfg.BreakAfter,
 		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
-	}).Register(p.router)
-	if err := registerTeams(p, registry); err != nil {
-		a.Close()
-		return nil, err
+	})
+	handlers.Register(p.router)
+	if err := registerTeams(p, p.registry); err != nil {
+		return err
 	}
 	p.certs = &certwatch.Watch{
-		Certificates: clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
+		Certificates: p.clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
 	}
-	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, log, reconcile.Options{
-		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), Licenses: cfg.Licenses(),
+	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
+		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding,
 	})
-	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.HTTPAddr); err != nil {
-		a.Close()
-		return nil, &config.SettingError{Name: "HTTP_ADDR", Problem: err.Error()}
-	}
-	p.http = &http.Server{Handler: p.routes(registry), ReadHeaderTimeout: 5 * time.Second}
-	return p, nil
+	return nil
 }
 
-func (p *program) close() { p.app.Close() }
+// say notes why the worker does not work; "" says that it does.
+func (p *program) say(state string) { p.state.Store(&state) }
 
-// routes are for machines: the orchestrator and Prometheus.
-func (p *program) routes(registry *prometheus.Registry) http.Handler {
+func (p *program) close() {
+	_ = p.http.Close() // it has been shut down already, unless the start failed
+	if p.app != nil {
+		p.app.Close()
+	}
+}
+
+// routes are for machines: the orchestrator and Prometheus. /livez says that the process lives, whatever its servers do: starting it
+// again would mend none of them. /readyz says whether it does its work now, and if not, why.
+func (p *program) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{Registry: p.registry}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 		defer cancel()
-		err := errors.Join(p.app.Store.Ping(ctx), broker.Ping(ctx, p.app.Redis))
-		if !p.ready.Load() {
-			err = errors.Join(err, errors.New("stopping"))
+		var err error
+		if state := *p.state.Load(); state != "" {
+			err = errors.New(state)
+		} else {
+			a := p.ready.Load()
+			err = errors.Join(a.Store.Ping(ctx), broker.Ping(ctx, a.Redis))
 		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -134,13 +155,25 @@ func (p *program) routes(registry *prometheus.Registry) http.Handler {
 
 // run works until ctx ends, then finishes what it has begun.
 func (p *program) run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() {
+		if err := p.http.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	if err := p.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it had begun
+		}
+		return err
+	}
 	var servers []*asynq.Server
 	longest := time.Duration(0)
 	for _, s := range p.specs {
 		longest = max(longest, s.Timeout)
 	}
 	stop := func() {
-		p.ready.Store(false)
+		p.say("stopping")
 		for _, s := range servers {
 			s.Stop()
 		}
@@ -152,7 +185,7 @@ func (p *program) run(ctx context.Context) error {
 	}
 	for _, s := range p.specs {
 		srv := asynq.NewServerFromRedisClient(p.app.Redis, asynq.Config{
-			Queues: map[string]int{s.Queue: 1}, Concurrency: s.Concurrency, RetryDelayFunc: tasks.RetryDelay,
+			Queues: map[string]int{s.Queue: 1}, Concurrency: s.Concurrency, RetryDelayFunc: tasks.RetryDelay, IsFailure: tasks.IsFailure,
 			ErrorHandler: asynq.ErrorHandlerFunc(p.letters.OnError), ShutdownTimeout: longest + 5*time.Second,
 			TaskCheckInterval: 200 * time.Millisecond, DelayedTaskCheckInterval: time.Second,
 			Logger: asynqLog{p.log}, LogLevel: asynq.WarnLevel,
@@ -163,12 +196,6 @@ func (p *program) run(ctx context.Context) error {
 		}
 		servers = append(servers, srv)
 	}
-	failed := make(chan error, 1)
-	go func() {
-		if err := p.http.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- err
-		}
-	}()
 	reconciling, stopReconciling := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
@@ -176,7 +203,8 @@ func (p *program) run(ctx context.Context) error {
 	if p.vault != nil {
 		wg.Go(func() { p.vault.Run(reconciling) })
 	}
-	p.ready.Store(true)
+	p.ready.Store(p.app)
+	p.say("")
 	p.log.InfoContext(ctx, "worker started", slog.String("version", app.Version()), slog.String("http_addr", p.listener.Addr().String()), slog.Int("queues", len(p.specs)))
 
 	var err error

@@ -79,6 +79,50 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	return a, nil
 }
 
+// Await is Open for programs that run for long: while PostgreSQL, its schema or Redis are not there yet it tries again, for at most
+// patience, and tells waiting why. Wrong settings end it at once.
+func Await(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32, patience time.Duration, waiting func(why error)) (*App, error) {
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(patience))
+	var last error // when patience or ctx ends, the reason is wanted
+	told := ""
+	a, err := backoff.RetryWithData(func() (*App, error) {
+		tctx, cancel := context.WithTimeout(ctx, 15*time.Second) // a server that hangs is tried again, too
+		defer cancel()
+		var a *App
+		if a, last = Open(tctx, cfg, log, maxConns); last == nil {
+			return a, nil
+		}
+		if !fault.Is(last, fault.Unavailable) && !errors.Is(last, migrations.ErrNotMigrated) {
+			return nil, backoff.Permanent(last)
+		}
+		if waiting(last); last.Error() != told && patience > 0 {
+			told = last.Error()
+			log.WarnContext(ctx, "start waits", slog.String("reason", told))
+		}
+		return nil, last
+	}, backoff.WithContext(patient{wait, patience}, ctx))
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, last
+	}
+	return a, nil
+}
+
+// patient is a policy that with no patience does not wait at all (0 means for ever to the library).
+type patient struct {
+	backoff.BackOff
+	patience time.Duration
+}
+
+func (p patient) NextBackOff() time.Duration {
+	if p.patience <= 0 {
+		return backoff.Stop
+	}
+	return p.BackOff.NextBackOff()
+}
+
 // Close closes the connections.
 func (a *App) Close() {
 	if a.Pool != nil {

@@ -226,6 +226,30 @@ func (q *Queue) TaskState(queue, id string) (string, error) {
 	return info.State.String(), nil
 }
 
+// Orphans returns the ids of a queue's tasks that are active, but whose worker is gone. asynq gives them to another in its own
+// time, two minutes and more.
+func (q *Queue) Orphans(queue string) (map[string]bool, error) {
+	const size = 100
+	out := map[string]bool{}
+	for n := 1; ; n++ {
+		list, err := q.insp.ListActiveTasks(queue, asynq.PageSize(size), asynq.Page(n))
+		if errors.Is(err, asynq.ErrQueueNotFound) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, &fault.Error{Op: "look up tasks", Kind: fault.Unavailable, Safe: "Redis does not answer", Err: err}
+		}
+		for _, t := range list {
+			if t.IsOrphaned {
+				out[t.ID] = true
+			}
+		}
+		if len(list) < size {
+			return out, nil
+		}
+	}
+}
+
 // Remove deletes a task that is not running. A task that is gone already is no error.
 func (q *Queue) Remove(queue, id string) error {
 	err := q.insp.DeleteTask(queue, id)

@@ -83,7 +83,9 @@ type NPHIES struct {
 	ExchangeTimeout Seconds `env:"NPHIES_TIMEOUT" envDefault:"65" doc:"Longest time for one exchange. NPHIES itself gives up after 60 s and answers so."`
 	PollInterval    Seconds `env:"NPHIES_POLL_INTERVAL" envDefault:"300" doc:"Time between two looks into the mailbox of a licence. Waiting messages are fetched at once regardless."`
 	PollCount       int     `env:"NPHIES_POLL_COUNT" envDefault:"50" doc:"Messages asked for in one poll, 1 to 100."`
-	RecheckAfter    Seconds `env:"NPHIES_RECHECK_AFTER" envDefault:"24h" doc:"A claim pending for longer is sent again, byte for byte: NPHIES answers it with its latest response."`
+	RecheckAfter    Seconds `env:"NPHIES_RECHECK_AFTER" envDefault:"24h" doc:"A claim pending for longer is overdue: its mailbox is polled, then the payer is asked (status-check), then it is sent again, byte for byte, which NPHIES answers with its latest response."`
+	OverdueStep     Seconds `env:"NPHIES_OVERDUE_STEP" envDefault:"10m" doc:"Time between these three steps."`
+	BreakAfter      int     `env:"NPHIES_BREAK_AFTER" envDefault:"5" doc:"Failures in a row, over all workers, after which NPHIES (for a licence) or a payer counts as away: sending pauses, one card tells it, polls try until they get through. 0: never."`
 	PKCS12File      string  `env:"NPHIES_CLIENT_PKCS12_FILE" doc:"Client certificate with key as PKCS#12 (.p12, .pfx)."`
 	PKCS12Pass      Secret  `env:"NPHIES_CLIENT_PKCS12_PASSWORD" doc:"Its passphrase."`
 	CertFile        string  `env:"NPHIES_CLIENT_CERT_FILE" doc:"Client certificate as PEM, instead of PKCS#12."`
@@ -172,6 +174,7 @@ type Process struct {
 	MonitorUsers    Secret  `env:"MONITOR_USERS" doc:"Who may sign in to the monitor: name:role:bcrypt-hash, separated by blanks or new lines; role viewer or operator. htpasswd -nbB makes the hash."`
 	MonitorInsecure bool    `env:"MONITOR_INSECURE_COOKIES" envDefault:"false" doc:"Lets the session cookie travel over http. For loopback and the demo only."`
 	Environment     string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
+	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
 	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
 	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
 	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
@@ -290,6 +293,8 @@ func (c *Config) check() error {
 	positive("NPHIES_TIMEOUT", c.ExchangeTimeout)
 	positive("NPHIES_POLL_INTERVAL", c.PollInterval)
 	positive("NPHIES_RECHECK_AFTER", c.RecheckAfter)
+	positive("NPHIES_OVERDUE_STEP", c.OverdueStep)
+	between("NPHIES_BREAK_AFTER", c.BreakAfter, 0, 1000)
 	positive("TEAMS_RATE_LIMIT_PERIOD", c.RatePeriod)
 	positive("TEAMS_MAX_RETRY_DELAY", c.MaxRetryDelay)
 	positive("TEAMS_CONNECTION_TIMEOUT", c.PostTimeout)

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -37,17 +38,26 @@ type bench struct {
 	pool  *pgxpool.Pool
 	redis *redis.Client
 	now   time.Time
+	asked []uuid.UUID
+	found map[string]int
+}
+
+// AskStatus stands for the handlers.
+func (b *bench) AskStatus(_ context.Context, id uuid.UUID) error {
+	b.asked = append(b.asked, id)
+	return nil
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, pool: testenv.Pool(t), redis: testenv.Redis(t), now: time.Now()}
+	b := &bench{t: t, pool: testenv.Pool(t), redis: testenv.Redis(t), now: time.Now(), found: map[string]int{}}
 	clock := func() time.Time { return b.now }
-	b.store = store.New(b.pool, store.Options{Router: oneChannel{}, Now: clock})
+	b.store = store.New(b.pool, store.Options{Router: oneChannel{}, Now: clock, LeaseTime: 500 * time.Millisecond})
 	b.queue = broker.New(b.redis)
 	log := testenv.Logger(t)
-	b.Reconciler = reconcile.New(b.store, b.queue, &reconcile.Letters{Store: b.store, Notify: b.queue, Log: log, Endpoint: "nphies.example"}, log, reconcile.Options{
-		Interval: time.Second, Settle: 30 * time.Second, RecheckAfter: time.Hour, Licenses: []string{"PR-1"}, Now: clock,
+	b.Reconciler = reconcile.New(b.store, b.queue, &reconcile.Letters{Store: b.store, Notify: b.queue, Log: log, Endpoint: "nphies.example"}, b, log, reconcile.Options{
+		Settle: 30 * time.Second, RecheckAfter: time.Hour, OverdueStep: time.Minute, Licenses: []string{"PR-1"}, Now: clock,
+		Found: func(finding string, n int) { b.found[finding] += n },
 	})
 	return b
 }
@@ -110,16 +120,121 @@ func TestRedisMayBeEmptiedAtAnyTime(t *testing.T) {
 	require.Equal(t, 700, info.Size, "a second look adds nothing")
 }
 
-func TestPendingForTooLongIsSentAgain(t *testing.T) {
+func TestOverdueIsAskedInThreeSteps(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	c, other := b.claim(1), b.claim(2)
+	b.once()
+	_, err := b.pool.Exec(ctx, `UPDATE claims SET state = 'pending', next_poll_at = $1`, b.now.Add(-time.Second))
+	require.NoError(t, err)
+	require.NoError(t, b.store.PollDone(ctx, "PR-1", b.now.Add(time.Hour), false))
+	b.now = b.now.Add(time.Second)
+	polls := func() int {
+		t.Helper()
+		info, err := b.queue.Inspector().GetQueueInfo(tasks.QueuePoll)
+		require.NoError(t, err)
+		return info.Size
+	}
+	before := polls()
+
+	b.once()
+	require.Equal(t, before+1, polls(), "first the mailbox is looked into, once for both")
+	require.Empty(t, b.asked)
+	b.once()
+	require.Empty(t, b.asked, "and there is time for the answer to come")
+
+	_, err = b.pool.Exec(ctx, `UPDATE claims SET state = 'approved', next_poll_at = NULL WHERE id = $1`, other.ID)
+	require.NoError(t, err)
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	require.Equal(t, []uuid.UUID{c.ID}, b.asked, "then the payer is asked")
+	b.once()
+	require.Len(t, b.asked, 1)
+	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 2)))
+
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)), "and at last its bytes are sent again")
+	b.once()
+	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 3)), "once")
+	b.now = b.now.Add(time.Hour)
+	b.once()
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	require.Len(t, b.asked, 2, "from the beginning")
+	require.Equal(t, 6, b.found["overdue"])
+}
+
+// TestWorkOfADeadProcessGoesOn: what a process had in hand is given to another when its leases run out, though asynq still calls
+// the tasks active.
+func TestWorkOfADeadProcessGoesOn(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()
 	c := b.claim(1)
-	_, err := b.pool.Exec(ctx, `UPDATE claims SET state = 'pending', next_poll_at = $2 WHERE id = $1`, c.ID, b.now.Add(-time.Second))
+	check, _, err := b.store.CreateCheck(ctx, store.NewCheck{License: "PR-1", Identifier: store.Identifier{System: "s", Value: "E"}, Payer: "INS", HeaderID: "h", BundleID: "b", SourceHash: "x", Body: []byte("{}")})
 	require.NoError(t, err)
+	task, _, err := b.store.CreateFHIRTask(ctx, store.NewFHIRTask{ClaimID: c.ID, Code: store.TaskCancel, License: "PR-1", Payer: "INS", Event: "cancel-request", Body: []byte("{}"), By: store.Decision{Actor: "a", Source: "cli", Reason: "r"}})
+	require.NoError(t, err)
+	dead := map[store.LeaseKind]string{
+		store.LeaseClaim: c.ID.String(), store.LeaseCheck: check.ID.String(), store.LeaseFHIRTask: task.ID.String(), store.LeasePoll: "PR-1", store.LeaseChannel: "SRE",
+	}
+	for kind, key := range dead {
+		_, release, ok, err := b.store.Hold(ctx, kind, key)
+		require.NoError(t, err)
+		require.True(t, ok)
+		defer release()
+	}
+	require.NoError(t, b.Abandoned(ctx))
+	require.Empty(t, b.found, "who renews lives")
+
+	// The process dies: it renews nothing any more.
+	_, err = b.pool.Exec(ctx, `UPDATE leases SET token = gen_random_uuid(), until = clock_timestamp() - interval '1 ms' WHERE kind <> 'duty'`)
+	require.NoError(t, err)
+	require.NoError(t, b.Abandoned(ctx))
+	require.Equal(t, 5, b.found["abandoned"])
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)))
+	require.Equal(t, "pending", b.state(tasks.NewEligibility(check.ID, 2)))
+	require.Equal(t, "pending", b.state(tasks.NewCancel(task.ID, 2)))
+	require.Equal(t, "pending", b.state(tasks.NewPoll("PR-1", b.now)))
+	info, err := b.queue.Inspector().GetQueueInfo(tasks.QueueTeams)
+	require.NoError(t, err)
+	require.Positive(t, info.Size)
+	require.NoError(t, b.Abandoned(ctx))
+	require.Equal(t, 5, b.found["abandoned"], "once")
+
+	// Work that was finished by the time needs nobody; leases of rows that are not ours are dropped.
+	_, err = b.pool.Exec(ctx, `UPDATE claims SET state = 'approved'`)
+	require.NoError(t, err)
+	_, err = b.pool.Exec(ctx, `INSERT INTO leases VALUES ('claim', $1, gen_random_uuid(), 'h', now(), now()), ('claim', $2, gen_random_uuid(), 'h', now(), now()), ('claim', 'x', gen_random_uuid(), 'h', now(), now())`,
+		c.ID.String(), uuid.New().String())
+	require.NoError(t, err)
+	require.NoError(t, b.Abandoned(ctx))
+	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 3)))
+	left, err := b.store.AbandonedLeases(ctx, 10)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// TestOrphanedTaskIsMadeAnew: a worker that died before it took its lease leaves a task that asynq calls active.
+func TestOrphanedTaskIsMadeAnew(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	c := b.claim(1)
+	task := tasks.NewSubmit(c.ID, 1)
+	_, err := b.queue.Enqueue(ctx, task)
+	require.NoError(t, err)
+	// As asynq's own dequeue leaves it.
+	key := "asynq:{" + task.Queue + "}:"
+	require.NoError(t, b.redis.LMove(ctx, key+"pending", key+"active", "RIGHT", "LEFT").Err())
+	require.NoError(t, b.redis.HSet(ctx, key+"t:"+task.ID, "state", "active").Err())
+	require.NoError(t, b.redis.ZAdd(ctx, key+"lease", redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: task.ID}).Err())
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 2)), "it is being worked on")
+	require.NoError(t, b.redis.ZAdd(ctx, key+"lease", redis.Z{Score: 1, Member: task.ID}).Err())
 	b.once()
 	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)))
-	b.once()
-	require.Empty(t, b.state(tasks.NewSubmit(c.ID, 3)), "once")
+	require.Equal(t, 1, b.found["orphaned"])
 }
 
 func TestArchivedTasksBecomeDeadLetters(t *testing.T) {
@@ -207,7 +322,7 @@ func TestOneOutageOfThePollIsOneLetter(t *testing.T) {
 
 func TestOnlyOneLooksAtATime(t *testing.T) {
 	b := newBench(t)
-	unlock, ok, err := b.store.TryLock(t.Context(), "reconcile")
+	_, unlock, ok, err := b.store.Duty(t.Context(), "reconcile", 0)
 	require.NoError(t, err)
 	require.True(t, ok)
 	b.once()

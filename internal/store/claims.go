@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -86,6 +87,8 @@ type Claim struct {
 	SubmittedAt   *time.Time
 	AdjudicatedAt *time.Time
 	NextPollAt    *time.Time
+	// Corrects is the claim that this one replaces.
+	Corrects *uuid.UUID
 	// PreAuthRef is what an authorization gives, valid from PreAuthStart to PreAuthEnd, dates as sent.
 	PreAuthRef   string
 	PreAuthStart string
@@ -97,14 +100,14 @@ type Claim struct {
 const claimColumns = `id, use, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
 	amount_claimed, amount_approved, amount_patient, items_approved, disposition, error_kind, error_code, error_text, header_id, bundle_id,
 	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, preauth_ref, preauth_start, preauth_end,
-	created_at, updated_at`
+	corrects, created_at, updated_at`
 
 func scanClaim(row pgx.CollectableRow) (Claim, error) {
 	var c Claim
 	err := row.Scan(&c.ID, &c.Use, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
 		&c.Claimed, &c.Approved, &c.PatientShare, &c.ItemsApproved, &c.Disposition, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID,
 		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt,
-		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.CreatedAt, &c.UpdatedAt)
+		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.Corrects, &c.CreatedAt, &c.UpdatedAt)
 	return c, err
 }
 
@@ -136,21 +139,86 @@ type NewClaim struct {
 	BundleID   string
 	// SourceHash is the SHA-256 of what was handed in.
 	SourceHash string
+	// Replaces are the claims that this one names as prior. One of them that is ours must be over, see ErrNotOver.
+	Replaces []Identifier
 	// Event and Body are the request as it will go over the wire, every time.
 	Event string
 	Body  []byte
 }
 
+// ErrNotOver says that a claim may not be replaced by a corrected one yet: the payer might pay both.
+var ErrNotOver = &fault.Error{Op: "keep claim", Kind: fault.Conflict, Safe: "the claim that it corrects is not over", Permanent: true}
+
+// NotOverError is an ErrNotOver that names the claim in the way.
+type NotOverError struct {
+	Number string
+	State  State
+	// Replaced is the number of the claim that replaces it already; "" when the claim itself is not over.
+	Replaced string
+}
+
+func (e *NotOverError) Error() string {
+	if e.Replaced != "" {
+		return fmt.Sprintf("%s, which it corrects, is replaced by %s already; correct that one once it is over", e.Number, e.Replaced)
+	}
+	return fmt.Sprintf("%s, which it corrects, is %s: wait for its rejection or error, or cancel it, else both may be paid", e.Number, e.State)
+}
+
+// Is makes it an ErrNotOver.
+func (e *NotOverError) Is(target error) bool { return target == error(ErrNotOver) }
+
+// replaceable finds the claim of ours that a corrected one replaces, and refuses one that may still be paid, itself or by an
+// earlier correction. The row stays locked, so that of two corrections at once one is refused.
+func replaceable(ctx context.Context, tx pgx.Tx, n NewClaim) (*uuid.UUID, error) {
+	for _, prior := range n.Replaces {
+		c, err := oneClaim(ctx, tx, `license = $1 AND identifier_value = $2 AND ($3 = '' OR identifier_system = $3) AND use = 'claim' FOR UPDATE`, n.License, prior.Value, prior.System)
+		if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
+			continue // not of our making: the payer knows
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !c.State.Outcome() || c.State == Approved {
+			return nil, &NotOverError{Number: c.Identifier.Value, State: c.State}
+		}
+		var other string
+		err = tx.QueryRow(ctx, `SELECT identifier_value FROM claims WHERE corrects = $1 AND state NOT IN ('error', 'rejected', 'cancelled')
+			AND NOT (identifier_system = $2 AND identifier_value = $3) LIMIT 1`, c.ID, n.Identifier.System, n.Identifier.Value).Scan(&other)
+		if err == nil {
+			return nil, &NotOverError{Number: c.Identifier.Value, State: c.State, Replaced: other}
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return nil, err
+		}
+		return &c.ID, nil
+	}
+	return nil, nil //nolint:nilnil // most claims replace none
+}
+
 // CreateClaim keeps a claim and its request bytes in one transaction and returns its row. created is false when the claim was
-// there already, whoever made it: then nothing is changed, and the row is the one that was there.
+// there already, whoever made it: then nothing is changed, and the row is the one that was there. A *NotOverError says that it
+// corrects a claim that may still be paid.
 func (s *Store) CreateClaim(ctx context.Context, n NewClaim) (c Claim, created bool, err error) {
 	err = s.tx(ctx, "keep claim", func(tx pgx.Tx) error {
 		id := newID()
+		var corrects *uuid.UUID
+		if cmp.Or(n.Use, UseClaim) == UseClaim && len(n.Replaces) > 0 {
+			var known bool
+			if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM claims WHERE license = $1 AND identifier_system = $2 AND identifier_value = $3)`,
+				n.License, n.Identifier.System, n.Identifier.Value).Scan(&known); err != nil {
+				return err
+			}
+			if !known { // one that is there already was judged when it came
+				if corrects, err = replaceable(ctx, tx, n); err != nil {
+					return err
+				}
+			}
+		}
 		tag, err := tx.Exec(ctx, `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype,
-			item_count, amount_claimed, header_id, bundle_id, source_hash, use) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)
+			item_count, amount_claimed, header_id, bundle_id, source_hash, use, corrects) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)
 			ON CONFLICT ON CONSTRAINT claims_identifier_key DO NOTHING`,
 			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.Type, n.SubType, n.Items, n.Claimed, n.HeaderID, n.BundleID, n.SourceHash,
-			cmp.Or(n.Use, UseClaim))
+			cmp.Or(n.Use, UseClaim), corrects)
 		if err != nil {
 			return err
 		}
@@ -418,7 +486,7 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		c.NextPollAt = &a.RecheckAt
 	}
 	if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, amount_approved = $3, amount_patient = $4, items_approved = $5, disposition = $6,
-		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, first_failed_at = NULL,
+		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, overdue_step = 0, first_failed_at = NULL,
 		preauth_ref = $13, preauth_start = $14, preauth_end = $15 WHERE id = $1`,
 		c.ID, string(a.State), a.Approved, a.PatientShare, a.ItemsApproved, a.Disposition, a.Trouble.Kind, a.Trouble.Code, a.Trouble.Text,
 		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt, a.PreAuthRef, a.PreAuthStart, a.PreAuthEnd); err != nil {
@@ -518,10 +586,40 @@ func (s *Store) RenewClaim(ctx context.Context, id uuid.UUID, episode int) (int,
 	return next, wrap("renew claim", err)
 }
 
-// RecheckDue takes pending claims whose next_poll_at has passed and moves that by again. The caller asks for each of them.
-func (s *Store) RecheckDue(ctx context.Context, now time.Time, again time.Duration, limit int) ([]Wish, error) {
-	return s.wishes(ctx, `UPDATE claims SET next_poll_at = $1 + $2, episode = episode + 1 WHERE id IN (
-		SELECT c.id FROM claims c WHERE c.state IN ('pending', 'pended') AND c.next_poll_at <= $1 AND `+notPaused("$1")+`
-		ORDER BY c.next_poll_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-		RETURNING id, episode, use`, now, again, limit)
+// Overdue is a pending claim of which nothing was heard in time.
+type Overdue struct {
+	Wish
+	License string
+	// Step is what comes next: see the constants.
+	Step int
+}
+
+// Steps of an overdue claim, in order: look into the mailbox, ask the payer how it stands, send its bytes again, to which NPHIES
+// answers with the latest answer on file.
+const (
+	StepPoll   = 0
+	StepStatus = 1
+	StepBytes  = 2
+)
+
+// OverdueClaims returns pending claims whose next_poll_at has passed, the longest overdue first. After each step is taken,
+// OverdueStep says when the next one is.
+func (s *Store) OverdueClaims(ctx context.Context, limit int) ([]Overdue, error) {
+	rows, err := s.pool.Query(ctx, `SELECT c.id, c.episode, c.use, c.license, c.overdue_step FROM claims c WHERE c.state IN ('pending', 'pended') AND c.next_poll_at <= $1
+		AND `+notPaused("$1")+` ORDER BY c.next_poll_at LIMIT $2`, s.opt.Now(), limit)
+	if err != nil {
+		return nil, wrap("read overdue claims", err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overdue, err error) {
+		err = row.Scan(&o.ID, &o.Episode, &o.Kind, &o.License, &o.Step)
+		return o, err
+	})
+	return out, wrap("read overdue claims", err)
+}
+
+// OverdueStep moves claims on to their next step, due at a time. A claim that was answered meanwhile, or has moved on, stays.
+func (s *Store) OverdueStep(ctx context.Context, from, to int, at time.Time, ids ...uuid.UUID) error {
+	_, err := s.pool.Exec(ctx, `UPDATE claims SET overdue_step = $2, next_poll_at = $3 WHERE id = ANY ($4) AND overdue_step = $1 AND state IN ('pending', 'pended')
+		AND next_poll_at <= $5`, from, to, at, ids, s.opt.Now())
+	return wrap("move overdue claims", err)
 }

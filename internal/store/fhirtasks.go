@@ -54,10 +54,12 @@ type FHIRTask struct {
 	AnsweredAt    *time.Time
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+	// Automatic: nphiesq asked by itself, of an overdue claim.
+	Automatic bool
 }
 
 const fhirTaskColumns = `id, claim_id, code, reason, license, payer, identifier_system, identifier_value, message_id, state, result, status_reason,
-	error_kind, error_code, error_text, episode, attempts, first_failed_at, answered_at, created_at, updated_at`
+	error_kind, error_code, error_text, episode, attempts, first_failed_at, answered_at, created_at, updated_at, automatic`
 
 func fhirTasks(ctx context.Context, q querier, where string, args ...any) ([]FHIRTask, error) {
 	rows, err := q.Query(ctx, `SELECT `+fhirTaskColumns+` FROM fhir_tasks WHERE `+where, args...)
@@ -67,7 +69,7 @@ func fhirTasks(ctx context.Context, q querier, where string, args ...any) ([]FHI
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t FHIRTask, err error) {
 		err = row.Scan(&t.ID, &t.ClaimID, &t.Code, &t.Reason, &t.License, &t.Payer, &t.Identifier.System, &t.Identifier.Value, &t.MessageID, &t.State,
 			&t.Result, &t.StatusReason, &t.ErrorKind, &t.ErrorCode, &t.ErrorText, &t.Episode, &t.Attempts, &t.FirstFailedAt, &t.AnsweredAt,
-			&t.CreatedAt, &t.UpdatedAt)
+			&t.CreatedAt, &t.UpdatedAt, &t.Automatic)
 		return t, err
 	})
 }
@@ -95,6 +97,8 @@ type NewFHIRTask struct {
 	BundleID   string
 	HeaderID   string
 	Body       []byte
+	// Automatic: nphiesq asks by itself.
+	Automatic bool
 	// By is put on record for a cancel; its Reason is the person's own words, beside the code.
 	By Decision
 }
@@ -117,8 +121,8 @@ func (s *Store) CreateFHIRTask(ctx context.Context, n NewFHIRTask) (t FHIRTask, 
 			return err
 		}
 		id := newID()
-		if _, err := tx.Exec(ctx, `INSERT INTO fhir_tasks (id, claim_id, code, reason, license, payer, identifier_system, identifier_value, message_id)
-			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)`, id, n.ClaimID, n.Code, n.Reason, n.License, n.Payer, n.Identifier.System, n.Identifier.Value, message); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO fhir_tasks (id, claim_id, code, reason, license, payer, identifier_system, identifier_value, message_id, automatic)
+			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)`, id, n.ClaimID, n.Code, n.Reason, n.License, n.Payer, n.Identifier.System, n.Identifier.Value, message, n.Automatic); err != nil {
 			return err
 		}
 		created = true
@@ -212,6 +216,8 @@ type FHIRTaskAnswer struct {
 	// due at once, to fetch it.
 	Cancelled bool
 	Recheck   bool
+	// AskAgainAt, if set: the payer has the claim and works on it; nothing is overdue until then.
+	AskAgainAt time.Time
 }
 
 // RecordFHIRTask writes the answer to a FHIR Task, once, with its effect on the claim and the notifications, in one
@@ -241,7 +247,11 @@ func (s *Store) RecordFHIRTask(ctx context.Context, a FHIRTaskAnswer, events ...
 				return err
 			}
 		case a.Recheck:
-			if _, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = $2 WHERE id = $1 AND state IN ('pending', 'pended')`, claim, now); err != nil {
+			if _, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = $2, overdue_step = 2 WHERE id = $1 AND state IN ('pending', 'pended')`, claim, now); err != nil {
+				return err
+			}
+		case !a.AskAgainAt.IsZero():
+			if _, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = $2, overdue_step = 0 WHERE id = $1 AND state IN ('pending', 'pended')`, claim, a.AskAgainAt); err != nil {
 				return err
 			}
 		}

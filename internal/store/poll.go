@@ -101,7 +101,8 @@ func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message) (
 		if _, err = tx.Exec(ctx, `INSERT INTO poll_answers (message_id, license) VALUES ($1, $2)`, id, license); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1`, license)
+		// Another poll may be in flight by now, if this one's lease was lost.
+		_, err = tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1 AND in_flight IS NOT DISTINCT FROM $2`, license, m.ReplyTo)
 		return err
 	})
 	return id, err
@@ -137,7 +138,7 @@ func (s *Store) GiveUpPoll(ctx context.Context, license string) (int64, error) {
 		if _, err := tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1`, license); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE claims SET next_poll_at = CASE WHEN episode > 1 THEN greatest($2, updated_at + $3) ELSE $2 END
+		tag, err := tx.Exec(ctx, `UPDATE claims SET overdue_step = 2, next_poll_at = CASE WHEN episode > 1 THEN greatest($2, updated_at + $3) ELSE $2 END
 			WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now(), recheckPause)
 		n = tag.RowsAffected()
 		return err

@@ -6,7 +6,6 @@ package store
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +38,8 @@ type Options struct {
 	Links cards.Links
 	// Environment is shown on cards.
 	Environment string
+	// LeaseTime is how long a lease lasts without being renewed; 0 means LeaseTime.
+	LeaseTime time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -53,6 +54,9 @@ type Store struct {
 func New(pool *pgxpool.Pool, o Options) *Store {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.LeaseTime <= 0 {
+		o.LeaseTime = LeaseTime
 	}
 	return &Store{pool: pool, opt: o}
 }
@@ -118,30 +122,6 @@ func wrap(op string, err error) error {
 // tx runs f in a transaction.
 func (s *Store) tx(ctx context.Context, op string, f func(pgx.Tx) error) error {
 	return wrap(op, pgx.BeginFunc(ctx, s.pool, f))
-}
-
-// TryLock takes a lock that all processes share, without waiting. It lives on a connection of its own, so it ends with the
-// process that holds it. ok is false when another one holds it; unlock must be called when ok is true.
-func (s *Store) TryLock(ctx context.Context, name string) (unlock func(), ok bool, err error) {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return nil, false, wrap("lock", err)
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte("nphiesq/" + name)) // never fails
-	key := int64(h.Sum64())                   //nolint:gosec // any 64 bits will do
-	if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, key).Scan(&ok); err != nil || !ok {
-		conn.Release()
-		return nil, false, wrap("lock", err)
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if _, err := conn.Exec(ctx, `SELECT pg_advisory_unlock($1)`, key); err != nil {
-			_ = conn.Conn().Close(ctx) // the server frees the lock with the connection
-		}
-		conn.Release()
-	}, true, nil
 }
 
 // newID returns a new time-ordered UUID.

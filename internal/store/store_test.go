@@ -298,16 +298,21 @@ func TestWishesOfClaims(t *testing.T) {
 
 	_, err = s.RecordAnswer(ctx, store.Answer{ClaimID: c.ID, MessageID: incoming(t, s, c), Fingerprint: "q", Outcome: "queued", State: store.Pending, RecheckAt: clk.Now().Add(time.Hour)}, nil)
 	require.NoError(t, err)
-	w, err = s.RecheckDue(ctx, clk.Now(), time.Hour, 10)
-	require.NoError(t, err)
-	require.Empty(t, w)
+	overdue := func() []store.Overdue {
+		list, err := s.OverdueClaims(ctx, 10)
+		require.NoError(t, err)
+		return list
+	}
+	require.Empty(t, overdue())
 	clk.add(2 * time.Hour)
-	w, err = s.RecheckDue(ctx, clk.Now(), time.Hour, 10)
-	require.NoError(t, err)
-	require.Equal(t, []store.Wish{{ID: c.ID, Episode: 3, Kind: store.UseClaim}}, w)
-	w, err = s.RecheckDue(ctx, clk.Now(), time.Hour, 10)
-	require.NoError(t, err)
-	require.Empty(t, w, "once per period")
+	for step := range 3 { // poll, status-check, bytes, and from the beginning
+		require.Equal(t, []store.Overdue{{Wish: store.Wish{ID: c.ID, Episode: 2, Kind: store.UseClaim}, License: c.License, Step: step}}, overdue())
+		require.NoError(t, s.OverdueStep(ctx, step, (step+1)%3, clk.Now().Add(time.Minute), c.ID))
+		require.NoError(t, s.OverdueStep(ctx, step, (step+2)%3, clk.Now().Add(time.Hour), c.ID), "it has moved on: nothing changes")
+		require.Empty(t, overdue())
+		clk.add(time.Minute)
+	}
+	require.Equal(t, store.StepPoll, overdue()[0].Step)
 
 	_, _, _, err = s.RecordDeadLetter(ctx, letter("t1", &c.ID, clk.Now()), nil)
 	require.NoError(t, err)
@@ -476,7 +481,7 @@ func TestPoll(t *testing.T) {
 	n, err := s.GiveUpPoll(ctx, c.License)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
-	w, err := s.RecheckDue(ctx, clk.Now(), time.Hour, 5)
+	w, err := s.OverdueClaims(ctx, 5)
 	require.NoError(t, err)
 	require.Equal(t, c2.ID, w[0].ID)
 }
@@ -737,26 +742,6 @@ func TestAuditTrailShowsTampering(t *testing.T) {
 		_, err = s.VerifyActions(ctx)
 		require.ErrorContains(t, err, "broken at row")
 	}
-}
-
-func TestLockIsHeldByOne(t *testing.T) {
-	s, _, _ := open(t)
-	ctx := t.Context()
-	unlock, ok, err := s.TryLock(ctx, "poll/PR-1")
-	require.NoError(t, err)
-	require.True(t, ok)
-	_, ok, err = s.TryLock(ctx, "poll/PR-1")
-	require.NoError(t, err)
-	require.False(t, ok)
-	other, ok, err := s.TryLock(ctx, "poll/PR-2")
-	require.NoError(t, err)
-	require.True(t, ok)
-	other()
-	unlock()
-	unlock, ok, err = s.TryLock(ctx, "poll/PR-1")
-	require.NoError(t, err)
-	require.True(t, ok)
-	unlock()
 }
 
 func TestErrorsOfTheDatabaseAreClassified(t *testing.T) {

@@ -40,6 +40,7 @@ type Tasks struct {
 	attempts  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	exchanges *prometheus.HistogramVec
+	findings  *prometheus.CounterVec
 }
 
 // NewTasks registers the task metrics on r.
@@ -50,7 +51,8 @@ func NewTasks(r prometheus.Registerer) *Tasks {
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "messaging_process_duration_seconds", Help: "Time one attempt at a task took.", Buckets: buckets}, []string{"task_type"}),
 		exchanges: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "nphies_request_duration_seconds", Help: "Time one exchange with NPHIES took, by message event and outcome (ok or an error kind).", Buckets: buckets}, []string{"event", "outcome"}),
 	}
-	r.MustRegister(m.attempts, m.durations, m.exchanges)
+	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_reconcile_findings_total", Help: "What the reconciler found and mended, by kind: abandoned, missing, orphaned, overdue, poll, channel."}, []string{"finding"})
+	r.MustRegister(m.attempts, m.durations, m.exchanges, m.findings)
 	return m
 }
 
@@ -67,6 +69,9 @@ func (m *Tasks) Attempt(taskType, outcome string, took time.Duration) {
 func (m *Tasks) Exchange(event, outcome string, took time.Duration) {
 	m.exchanges.WithLabelValues(event, outcome).Observe(took.Seconds())
 }
+
+// Finding counts what the reconciler found.
+func (m *Tasks) Finding(finding string, n int) { m.findings.WithLabelValues(finding).Add(float64(n)) }
 
 // queues collects asynq's own figures under asynq's own names, which the monitor's charts expect.
 type queues struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 
 	"github.com/claimlinc/nphiesq/cards"
@@ -22,7 +23,11 @@ func (h *Handlers) Eligibility(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	check, request, body, send, err := h.store.BeginCheck(ctx, p.CheckID)
+	return h.alone(ctx, store.LeaseCheck, p.CheckID.String(), func(context.Context) error { return h.eligibility(ctx, p.CheckID) })
+}
+
+func (h *Handlers) eligibility(ctx context.Context, id uuid.UUID) error {
+	check, request, body, send, err := h.store.BeginCheck(ctx, id)
 	if err != nil || !send {
 		return err
 	}

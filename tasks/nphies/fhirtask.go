@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 
 	"github.com/claimlinc/nphiesq/cards"
@@ -20,7 +21,11 @@ func (h *Handlers) FHIRTask(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	task, body, send, err := h.store.BeginFHIRTask(ctx, p.TaskID)
+	return h.alone(ctx, store.LeaseFHIRTask, p.TaskID.String(), func(context.Context) error { return h.fhirTask(ctx, p.TaskID) })
+}
+
+func (h *Handlers) fhirTask(ctx context.Context, id uuid.UUID) error {
+	task, body, send, err := h.store.BeginFHIRTask(ctx, id)
 	if err != nil || !send {
 		return err
 	}
@@ -59,7 +64,7 @@ func (h *Handlers) applyFHIRTask(ctx context.Context, task store.FHIRTask, a *np
 		out.State, out.Trouble = store.FHIRTaskError, t
 		// NPHIES does not know the claim that it took in: its bytes tell it again.
 		out.Recheck = t.Code == "BV-00459" && task.Code == store.TaskStatus
-		if !out.Recheck {
+		if !out.Recheck && !task.Automatic {
 			events = append(events, store.Event{Key: "fhirtask/" + task.ID.String() + "/refused", ClaimID: &task.ClaimID, Event: cards.Event{
 				Type: cards.APIErrorEvent, CorrelationID: task.ClaimID.String(), Details: cards.APIError{
 					Operation: op, ErrorType: errorType(fault.Kind(t.Kind)), Code: t.Code, Message: t.Text, Endpoint: h.opt.Endpoint, License: task.License,
@@ -76,6 +81,9 @@ func (h *Handlers) applyFHIRTask(ctx context.Context, task store.FHIRTask, a *np
 		out.Cancelled = task.Code == store.TaskCancel || x.Result == "cancelled"
 		// The payer has answered, and we have not seen it: the same bytes bring the answer.
 		out.Recheck = x.Result == "complete" || x.Result == "error"
+		if task.Code == store.TaskStatus && !out.Recheck && !out.Cancelled {
+			out.AskAgainAt = h.opt.Now().Add(h.opt.RecheckAfter) // it works on it
+		}
 	case x.Status == "failed":
 		out.State, out.StatusReason = store.FHIRTaskFailed, x.StatusReason
 	default:
@@ -104,7 +112,7 @@ func (h *Handlers) fhirTaskFailed(ctx context.Context, task store.FHIRTask, err 
 	var events []store.Event
 	if e, ok := h.apiError(ctx, op, fmt.Sprintf("fhirtask/%s/%d/failing", task.ID, task.Episode), f, cards.APIError{
 		ClaimID: task.ClaimID.String(), ClaimRef: task.Identifier.Value, License: task.License,
-	}); ok {
+	}); ok && !task.Automatic {
 		e.ClaimID, e.CorrelationID = &task.ClaimID, task.ClaimID.String()
 		events = append(events, e)
 	}
@@ -120,5 +128,52 @@ func (h *Handlers) fhirTaskFailed(ctx context.Context, task store.FHIRTask, err 
 	if h.pause(ctx, task.License, task.Payer, op, err, h.later(task.ID, task.Episode, h.store.RenewFHIRTask, again)) {
 		return nil
 	}
+	if task.Automatic && tasks.Final(ctx, err) {
+		// Nobody asked for it: it is no dead letter. The claim's next step is to send its bytes.
+		_, _, err := h.store.RecordFHIRTask(wctx, store.FHIRTaskAnswer{ID: task.ID, State: store.FHIRTaskError, Trouble: store.TroubleOf(err)})
+		return err
+	}
+	return err
+}
+
+// NewFHIRTask builds a status-check or cancel-request about a claim, to be kept. reason is the code of a cancel; who asks for it
+// is for the caller to add.
+func NewFHIRTask(claim store.Claim, code, reason string, o nphiesclient.TaskOptions) (store.NewFHIRTask, error) {
+	ref := nphiesclient.ClaimRef{Identifier: nphiesclient.Identifier(claim.Identifier), Payer: claim.Payer, PayerName: claim.PayerName}
+	o.License, o.ProviderName = claim.License, claim.License
+	var req *nphiesclient.Request
+	var err error
+	if code == store.TaskCancel {
+		req, err = nphiesclient.BuildCancel(ref, reason, o)
+	} else {
+		req, err = nphiesclient.BuildStatusCheck(ref, o)
+	}
+	if err != nil {
+		return store.NewFHIRTask{}, err
+	}
+	return store.NewFHIRTask{
+		ClaimID: claim.ID, Code: code, Reason: reason, License: claim.License, Payer: claim.Payer, Identifier: claim.Identifier, Event: req.Event,
+		BundleID: req.BundleID, HeaderID: req.HeaderID, Body: req.Body,
+	}, nil
+}
+
+// AskStatus asks the payer how an overdue claim stands.
+func (h *Handlers) AskStatus(ctx context.Context, claim uuid.UUID) error {
+	c, err := h.store.Claim(ctx, claim)
+	if err != nil {
+		return err
+	}
+	n, err := NewFHIRTask(c, store.TaskStatus, "", nphiesclient.TaskOptions{
+		IdentifierSystem: h.opt.IdentifierBase + "/task", ProfileVersion: h.opt.ProfileVersion, Now: h.opt.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	n.Automatic = true
+	t, _, err := h.store.CreateFHIRTask(ctx, n)
+	if err != nil {
+		return err
+	}
+	_, err = h.queue.Enqueue(ctx, tasks.NewStatus(t.ID, t.Episode))
 	return err
 }

@@ -49,7 +49,7 @@ func TestStatusCheck(t *testing.T) {
 	require.Equal(t, store.FHIRTaskCompleted, got.State)
 	require.Equal(t, "queued", got.Result)
 	require.Equal(t, store.Pending, b.get(id).State)
-	due, err := b.store.RecheckDue(t.Context(), b.now(), time.Hour, 10)
+	due, err := b.store.OverdueClaims(t.Context(), 10)
 	require.NoError(t, err)
 	require.Empty(t, due, "queued: there is nothing to fetch")
 
@@ -59,7 +59,7 @@ func TestStatusCheck(t *testing.T) {
 	got, err = b.run(b.ask(id, store.TaskStatus, ""))
 	require.NoError(t, err)
 	require.Equal(t, "complete", got.Result)
-	due, err = b.store.RecheckDue(t.Context(), b.now(), time.Hour, 10)
+	due, err = b.store.OverdueClaims(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, due, 1)
 	require.NoError(t, b.submit(id))
@@ -73,9 +73,9 @@ func TestStatusCheck(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, store.FHIRTaskError, got.State)
 	require.Equal(t, "BV-00459", got.ErrorCode)
-	due, err = b.store.RecheckDue(t.Context(), b.now(), time.Hour, 10)
+	due, err = b.store.OverdueClaims(t.Context(), 10)
 	require.NoError(t, err)
-	require.Equal(t, []store.Wish{{ID: id, Episode: 2, Kind: store.UseClaim}}, due)
+	require.Equal(t, []store.Overdue{{Wish: store.Wish{ID: id, Episode: 1, Kind: store.UseClaim}, License: license, Step: store.StepBytes}}, due)
 }
 
 func TestOneStatusCheckAtATime(t *testing.T) {

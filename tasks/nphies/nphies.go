@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/shopspring/decimal"
@@ -36,8 +37,10 @@ type Options struct {
 	// PollInterval is the time between two looks into a mailbox; PollCount how many messages one poll asks for.
 	PollInterval time.Duration
 	PollCount    int
-	// RecheckAfter is how long a claim may be pending before its bytes are sent again.
+	// RecheckAfter is how long a claim may be pending before it is overdue.
 	RecheckAfter time.Duration
+	// BreakAfter is how many failures in a row, over all workers, break the way to NPHIES, or to a payer; 0 for never.
+	BreakAfter int
 	// OfflineRetry is the least delay after an answer that says that the payer is offline.
 	OfflineRetry time.Duration
 	// IdentifierBase is the base of our identifier systems.
@@ -82,6 +85,35 @@ func (h *Handlers) Register(r *tasks.Router) {
 	r.Handle(tasks.TypePoll, h.Poll)
 }
 
+// alone runs f while no other process works on the same thing. When another one does, there is nothing to do here: should it die,
+// the reconciler makes a new task. f gets a context that ends when the lease is lost.
+func (h *Handlers) alone(ctx context.Context, kind store.LeaseKind, key string, f func(held context.Context) error) error {
+	held, release, ok, err := h.store.Hold(ctx, kind, key)
+	if err != nil || !ok {
+		return err
+	}
+	defer release()
+	return f(held)
+}
+
+// insistFor is how long an answer of NPHIES is held in memory while the record is away.
+const insistFor = 20 * time.Second
+
+// insist tries a write to the record for a while: an answer that is not kept has to be asked for again.
+func insist(ctx context.Context, write func(context.Context) error) error {
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(insistFor))
+	ctx = context.WithoutCancel(ctx)
+	return backoff.Retry(func() error {
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		err := write(ctx)
+		if err != nil && !fault.Is(err, fault.Unavailable) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, b)
+}
+
 // afterwards is a context for what must still be written when the task's own time has run out.
 func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -96,10 +128,11 @@ func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep
 		h.keepPart(ctx, raw, keep)
 		return nil, uuid.Nil, err
 	}
-	wctx, cancel := afterwards(ctx)
-	defer cancel()
-	id, err := h.store.SaveMessage(wctx, answered(keep, raw))
-	if err != nil {
+	var id uuid.UUID
+	if err := insist(ctx, func(ctx context.Context) (err error) {
+		id, err = h.store.SaveMessage(ctx, answered(keep, raw))
+		return err
+	}); err != nil {
 		h.opt.Observe(event, string(fault.KindOf(err)), raw.Duration)
 		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
 	}
@@ -147,14 +180,7 @@ func (h *Handlers) notify(ctx context.Context, channels []string) {
 func (h *Handlers) pollNow(ctx context.Context, license string) {
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
-	now := h.opt.Now()
-	if err := h.store.SchedulePoll(ctx, license, now); err != nil {
-		h.log.WarnContext(ctx, "poll not scheduled", slog.String("license", license), slog.String("error", err.Error()))
-		return
-	}
-	if _, err := h.queue.Enqueue(ctx, tasks.NewPoll(license, now)); err != nil {
-		h.log.WarnContext(ctx, "poll waits for the reconciler", slog.String("license", license), slog.String("error", err.Error()))
-	}
+	h.pollAt(ctx, license, h.opt.Now())
 }
 
 // refused turns errors that NPHIES reported into what to do. again is nil when the errors are the final word ("fix") or mean

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,8 @@ type pauseError struct {
 	payer bool
 	// lapse: the pause ends by itself, later and later; else when a person resumes it.
 	lapse bool
+	// breaker: it begins with the failure that is one too many.
+	breaker bool
 }
 
 func (e *pauseError) Error() string { return e.fault.Error() }
@@ -40,27 +43,40 @@ const tellOffline = 4
 func (h *Handlers) pause(ctx context.Context, license, payer, operation string, err error, again func(ctx context.Context, at time.Time) error) (paused bool) {
 	p, ok := errors.AsType[*pauseError](err)
 	if !ok {
-		f := fault.Of(err)
-		if f.Kind != fault.Certificate {
+		switch f := fault.Of(err); {
+		case f.Kind == fault.Certificate:
+			// The TLS handshake failed: no message of this licence gets through.
+			p = &pauseError{fault: f, lapse: true}
+		case f.Kind == fault.Network && h.opt.BreakAfter > 0 && ctx.Err() != context.Canceled: //nolint:errorlint // our own stop, not a cause
+			// One may be chance; several in a row, without a success between them, are an outage that all would meet.
+			p = &pauseError{fault: f, lapse: true, breaker: true, payer: strings.HasPrefix(f.Code, "GE-") && payer != ""}
+		default:
 			return false
 		}
-		// The TLS handshake failed: no message of this licence gets through.
-		p = &pauseError{fault: f, lapse: true}
 	}
 	if p.payer && payer == "" {
 		return false // which payer, nobody knows: the others may not suffer for it
 	}
-	n := store.NewPause{License: license, Operation: operation, Trouble: store.TroubleOf(p.fault)}
+	n := store.NewPause{License: license, Operation: operation, Trouble: store.TroubleOf(p.fault), Breaker: p.breaker}
 	if p.payer {
 		n.Payer = payer
 	}
 	if p.lapse {
-		n.For = func(failures int) time.Duration { return tasks.Backoff(failures-1, h.opt.OfflineRetry, 2, pauseCap) }
+		free := 0
+		if p.breaker {
+			free = h.opt.BreakAfter - 1
+		}
+		n.For = func(failures int) time.Duration {
+			if failures <= free {
+				return 0
+			}
+			return tasks.Backoff(failures-free-1, h.opt.OfflineRetry, 2, pauseCap)
+		}
 	}
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
 	row, channels, perr := h.store.Pause(wctx, n, func(row store.Pause, began bool) []store.Event {
-		offline := p.payer && p.lapse
+		offline := p.payer && p.lapse && !p.breaker
 		if (offline && row.Failures != tellOffline) || (!offline && !began) {
 			return nil
 		}
@@ -78,15 +94,33 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 		h.log.WarnContext(ctx, "pause not noted", slog.String("license", license), slog.String("error", perr.Error()))
 		return false
 	}
+	if row.Until != nil && !row.Until.After(row.Since) {
+		return false // counted: not yet one too many
+	}
 	h.log.WarnContext(ctx, "sending is paused", slog.String("license", license), slog.String("payer", n.Payer), slog.String("code", p.fault.Code),
 		slog.String("reason", p.fault.Safe))
 	h.notify(ctx, channels)
+	if p.breaker && row.Payer == "" && row.Until != nil {
+		h.pollAt(wctx, license, *row.Until) // it costs no claim an attempt to find out whether the way is there again
+		return true
+	}
 	if again != nil && row.Until != nil {
 		if err := again(wctx, *row.Until); err != nil {
 			h.log.WarnContext(ctx, "the next try waits for the reconciler", slog.String("license", license), slog.String("error", err.Error()))
 		}
 	}
 	return true
+}
+
+// pollAt asks for a poll at a time.
+func (h *Handlers) pollAt(ctx context.Context, license string, at time.Time) {
+	err := h.store.SchedulePoll(ctx, license, at)
+	if err == nil {
+		_, err = h.queue.Enqueue(ctx, tasks.NewPoll(license, at), asynq.ProcessAt(at))
+	}
+	if err != nil {
+		h.log.WarnContext(ctx, "poll waits for the reconciler", slog.String("license", license), slog.String("error", err.Error()))
+	}
 }
 
 // later makes the next task of a row whose task is done: renew gives it another budget, 0 when somebody did so before.

@@ -32,11 +32,11 @@ func (h *Handlers) Poll(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	unlock, ok, err := h.store.TryLock(ctx, "poll/"+p.License)
-	if err != nil || !ok {
-		return err // the one that polls does it for us, too
-	}
-	defer unlock()
+	// Under the lease's context: a poll whose lease is lost must stop, because another one may begin.
+	return h.alone(ctx, store.LeasePoll, p.License, func(held context.Context) error { return h.poll(held, p) })
+}
+
+func (h *Handlers) poll(ctx context.Context, p tasks.PollPayload) error {
 	more, err := h.drain(ctx, p.License)
 	wctx, cancel := afterwards(ctx)
 	defer cancel()
@@ -145,14 +145,17 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		}
 		return false, err
 	}
-	wctx, cancel := afterwards(ctx)
-	defer cancel()
-	kept, err := h.store.KeepPollAnswer(wctx, license, store.Message{
-		Event: nphiesclient.EventPollResponse, ReplyTo: &id, HTTPStatus: &raw.Status, ContentType: raw.ContentType, Body: raw.Body,
-	})
-	if err != nil {
+	var kept uuid.UUID
+	if err := insist(ctx, func(ctx context.Context) (err error) {
+		kept, err = h.store.KeepPollAnswer(ctx, license, store.Message{
+			Event: nphiesclient.EventPollResponse, ReplyTo: &id, HTTPStatus: &raw.Status, ContentType: raw.ContentType, Body: raw.Body,
+		})
+		return err
+	}); err != nil {
 		return false, err
 	}
+	wctx, cancel := afterwards(ctx)
+	defer cancel()
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err != nil {
 		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), raw.Duration)

@@ -25,7 +25,12 @@ func (h *Handlers) Submit(ctx context.Context, t *asynq.Task) error {
 	if err != nil {
 		return err
 	}
-	claim, request, body, send, err := h.store.BeginSubmit(ctx, p.ClaimID)
+	return h.alone(ctx, store.LeaseClaim, p.ClaimID.String(), func(context.Context) error { return h.submit(ctx, p.ClaimID) })
+}
+
+// submit is Submit under the claim's lease. Losing that stops nothing: another worker sends the same bytes, which is safe.
+func (h *Handlers) submit(ctx context.Context, id uuid.UUID) error {
+	claim, request, body, send, err := h.store.BeginSubmit(ctx, id)
 	if err != nil || !send {
 		return err
 	}

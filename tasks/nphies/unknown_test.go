@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -171,8 +170,8 @@ func TestGatewayErrorAfterAPollLosesNothing(t *testing.T) {
 		_, _ = io.WriteString(w, "<html><body>Gateway Timeout</body></html>")
 		return true
 	}
-	due := func() []store.Wish {
-		due, err := b.store.RecheckDue(t.Context(), b.now(), time.Hour, 10)
+	due := func() []store.Overdue {
+		due, err := b.store.OverdueClaims(t.Context(), 10)
 		require.NoError(t, err)
 		return due
 	}
@@ -182,7 +181,7 @@ func TestGatewayErrorAfterAPollLosesNothing(t *testing.T) {
 	require.Len(t, sent, 2)
 	require.Equal(t, string(sent[0]), string(sent[1]))
 	require.Equal(t, store.Pending, b.get(id).State)
-	require.Equal(t, []store.Wish{{ID: id, Episode: 2, Kind: store.UseClaim}}, due())
+	require.Equal(t, []store.Overdue{{Wish: store.Wish{ID: id, Episode: 1, Kind: store.UseClaim}, License: license, Step: store.StepBytes}}, due())
 	require.NoError(t, b.submit(id))
 	require.Equal(t, store.Approved, b.get(id).State)
 }

@@ -45,7 +45,7 @@ type outcome struct {
 	at     time.Time
 }
 
-// drain is one run over a channel, under its lock. Only the goroutine of run touches it.
+// drain is one run over a channel, under its lease. Only the goroutine of run touches it.
 type drain struct {
 	*Handler
 	channel  string

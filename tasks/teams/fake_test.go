@@ -91,14 +91,15 @@ func (r *record) unsent() int {
 	return n
 }
 
-func (r *record) TryLock(_ context.Context, name string) (func(), bool, error) {
+func (r *record) Hold(ctx context.Context, kind store.LeaseKind, key string) (context.Context, func(), bool, error) {
+	name := string(kind) + "/" + key
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.locked[name] {
-		return nil, false, nil
+		return ctx, nil, false, nil
 	}
 	r.locked[name] = true
-	return func() {
+	return ctx, func() {
 		if f := r.onUnlock; f != nil {
 			r.onUnlock = nil
 			f()

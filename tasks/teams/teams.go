@@ -20,8 +20,8 @@ import (
 
 // Store is the record of notifications.
 type Store interface {
-	// TryLock takes a lock that all processes share, without waiting.
-	TryLock(ctx context.Context, name string) (unlock func(), ok bool, err error)
+	// Hold takes a lease, without waiting; held ends when it is lost.
+	Hold(ctx context.Context, kind store.LeaseKind, key string) (held context.Context, release func(), ok bool, err error)
 	// DueNotifications returns at most limit live, unsent rows whose next attempt is due: priority first, then age.
 	DueNotifications(ctx context.Context, channel string, limit int) ([]store.Notification, error)
 	// AssignDigest marks rows as members of a digest before it is posted, so that a repetition is the same digest.
@@ -143,7 +143,7 @@ func (h *Handler) Notify(ctx context.Context, t *asynq.Task) error {
 }
 
 // Drain posts what is due in a channel. One drain per channel goes on at a time; a second one ends at once, for the first looks
-// again after it has let go of the lock.
+// again after it has let go of the channel.
 func (h *Handler) Drain(ctx context.Context, channel string) error {
 	deadline := h.opt.Now().Add(h.opt.Budget)
 	for {
@@ -151,7 +151,7 @@ func (h *Handler) Drain(ctx context.Context, channel string) error {
 		if err != nil || round == nil {
 			return err
 		}
-		// Written while the lock was held by us, a row's own task found it taken and ended: it is ours to see.
+		// Written while the channel was held by us, a row's own task found it taken and ended: it is ours to see.
 		due, ok, err := h.store.NextDue(ctx, channel)
 		if err != nil || !ok {
 			return err
@@ -169,15 +169,15 @@ func (h *Handler) Drain(ctx context.Context, channel string) error {
 	}
 }
 
-// locked drains under the channel's lock. It returns nil when another drain holds it.
+// locked drains under the channel's lease. It returns nil when another drain holds it.
 func (h *Handler) locked(ctx context.Context, channel string, deadline time.Time) (*drain, error) {
-	unlock, ok, err := h.store.TryLock(ctx, "teams/"+channel)
+	held, release, ok, err := h.store.Hold(ctx, store.LeaseChannel, channel)
 	if err != nil || !ok {
 		return nil, err
 	}
-	defer unlock()
+	defer release()
 	d := newDrain(h, channel, deadline)
-	if err := d.run(ctx); err != nil {
+	if err := d.run(held); err != nil {
 		return nil, err
 	}
 	return d, nil
