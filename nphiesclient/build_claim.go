@@ -158,7 +158,7 @@ func (b *claimBuilder) build() *Request {
 	return &Request{
 		Event: event, BundleID: b.d.bundleID, HeaderID: b.d.headerID, Use: doc.Use, Patient: doc.Patient.identifier(b.d.base),
 		License: doc.Provider.License, Payer: doc.Payer.receiver(), PayerName: doc.Payer.Name, Identifier: identifier,
-		ClaimType: doc.Type, ClaimSubType: subType, Items: len(doc.Items), Total: total, Created: parseTime(created),
+		ClaimType: doc.Type, ClaimSubType: subType, Replaces: b.replaces(), Items: len(doc.Items), Total: total, Created: parseTime(created),
 		Body: b.d.finish(event, providerParty(doc.Provider.License), payerParty(doc.Payer.receiver()), b.claim),
 	}
 }
@@ -237,11 +237,25 @@ func firstOfMonth(doc *ClaimDocument) string {
 	return first.In(Riyadh).Format("2006-01") + "-01"
 }
 
+func (b *claimBuilder) relatedTo(r RelatedClaim) Identifier {
+	return Identifier{cmp.Or(r.ClaimSystem, b.d.base+"/claim"), r.ClaimNumber}
+}
+
+func (b *claimBuilder) replaces() []Identifier {
+	var out []Identifier
+	for _, r := range b.doc.Related {
+		if r.Relationship == relationPrior {
+			out = append(out, b.relatedTo(r))
+		}
+	}
+	return out
+}
+
 func (b *claimBuilder) related() list {
 	var l list
 	for _, r := range b.doc.Related {
 		l = append(l, object{
-			{"claim", object{{"identifier", fhirIdentifier(Identifier{cmp.Or(r.ClaimSystem, b.d.base+"/claim"), r.ClaimNumber})}}},
+			{"claim", object{{"identifier", fhirIdentifier(b.relatedTo(r))}}},
 			{"relationship", concept(codeBase+"related-claim-relationship", r.Relationship)},
 		})
 	}

@@ -30,6 +30,8 @@ type Request struct {
 	Patient Identifier
 	// ClaimType and ClaimSubType are codes of Claim.type and Claim.subType, "" for other messages.
 	ClaimType, ClaimSubType string
+	// Replaces are the claims that a corrected one takes the place of: those it names as prior.
+	Replaces []Identifier
 	// Items and Total are those of a claim, zero for other messages.
 	Items int
 	Total Amount
@@ -40,6 +42,9 @@ type Request struct {
 	// Body is the message, at most MaxMessageBytes.
 	Body []byte
 }
+
+// relationPrior says that a claim replaces the one it names.
+const relationPrior = "prior"
 
 // useOf is the Claim.use each event carries (BV-00165).
 var useOf = map[string]string{
@@ -113,6 +118,11 @@ func ReadRequest(raw []byte) (*Request, error) {
 		r.Items = len(focal.list("item"))
 		r.Total, _ = focal.get("total").amount()
 		r.Use = focal.str("use")
+		for _, rel := range focal.list("related") {
+			if codeOf(rel.get("relationship")) == relationPrior {
+				r.Replaces = append(r.Replaces, identifierOf(rel.get("claim").get("identifier")))
+			}
+		}
 		if want := useOf[r.Event]; want != "" && r.Use != want {
 			f.add("BV-00165", msg.path(focal)+".use", "must be %s in a %s", want, r.Event)
 		}

@@ -98,9 +98,7 @@ func (e *env) start(a *app.App, claim store.Claim, code, reason string, by store
 	if !created {
 		e.warn("%s: one is on its way already, asked %s", claim.Identifier.Value, t.CreatedAt.Format(time.RFC3339))
 	}
-	if _, err := a.Queue.Enqueue(e.ctx, task(t.ID, t.Episode)); err != nil {
-		e.warn("%s is kept; its task waits for a worker to notice: %v", claim.Identifier.Value, err)
-	}
+	e.schedule(a, task(t.ID, t.Episode))
 	return t, nil
 }
 

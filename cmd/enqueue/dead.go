@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -53,6 +54,7 @@ type decideArgs struct {
 	Reason string      `required:"" help:"Why. It goes on record with your name."`
 	DryRun bool        `help:"Only show which letters would be decided."`
 	Limit  int         `default:"100" help:"Most letters a filter may choose, 0 for all."`
+	Rate   float64     `default:"0" help:"Most letters decided in a second, 0 for as fast as it goes: so that a bulk retry does not flood NPHIES."`
 	IDs    []uuid.UUID `arg:"" optional:"" name:"id" help:"Ids of dead letters; or choose them by a filter."`
 }
 
@@ -215,6 +217,9 @@ func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context
 	if (len(c.IDs) == 0) == (c.letterFilter == letterFilter{}) {
 		return wrongUsage("name dead letters by id, or choose them by --queue, --error-kind or --reference")
 	}
+	if c.Rate < 0 {
+		return wrongUsage("--rate: %v is not allowed; want 0 or more letters a second", c.Rate)
+	}
 	if oneLine(c.Reason) == "" {
 		return wrongUsage("--reason: is empty; say why")
 	}
@@ -238,6 +243,10 @@ func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context
 		}
 	}
 	apply := verb(&actions.Core{Store: a.Store, Queue: a.Queue})
+	limit := rate.NewLimiter(rate.Inf, 1)
+	if c.Rate > 0 {
+		limit.SetLimit(rate.Limit(c.Rate))
+	}
 	for _, l := range chosen {
 		v := viewLetter(l)
 		v.Result = "would be decided"
@@ -245,6 +254,9 @@ func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context
 			v.Result = "already " + string(l.State)
 		}
 		if !c.DryRun {
+			if err := limit.Wait(e.ctx); err != nil {
+				return err
+			}
 			d, err := apply(e.ctx, store.Decision{ID: l.ID, Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)})
 			if err != nil && !d.Applied {
 				return err

@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
+	"github.com/claimlinc/nphiesq/tasks"
 )
 
 // cli is the grammar of the command line.
@@ -51,6 +52,8 @@ type env struct {
 	err    io.Writer
 	json   bool
 	failed bool
+	// later: Redis is away, so what is kept is enqueued by a worker, when it is back.
+	later bool
 }
 
 // usageError is a wrong flag or argument: exit status 2.
@@ -144,7 +147,29 @@ func (e *env) open() (*app.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.Open(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
+	a, err := app.OpenRecord(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
+	if err == nil && a.RedisAway != nil {
+		e.unscheduled(a.RedisAway)
+	}
+	return a, err
+}
+
+// unscheduled says, once, that tasks are left to the workers.
+func (e *env) unscheduled(why error) {
+	if !e.later {
+		e.warn("Redis is away; what is kept is not lost, a worker enqueues it when Redis is back: %v", why)
+	}
+	e.later = true
+}
+
+// schedule enqueues the task of a row that is kept. Kept is accepted: should Redis not take it, the reconciler enqueues it.
+func (e *env) schedule(a *app.App, t tasks.Task) {
+	if e.later {
+		return
+	}
+	if _, err := a.Queue.Enqueue(e.ctx, t); err != nil {
+		e.unscheduled(err)
+	}
 }
 
 // open returns the content of FILE.

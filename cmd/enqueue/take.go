@@ -18,6 +18,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -155,8 +156,12 @@ func takeClaim(ctx context.Context, a *app.App, req *nphiesclient.Request, hash 
 	if req.Event == nphiesclient.EventPriorAuthRequest {
 		use, task = store.UsePreauthorization, tasks.NewPriorAuth
 	}
+	var replaces []store.Identifier
+	for _, id := range req.Replaces {
+		replaces = append(replaces, store.Identifier(id))
+	}
 	c, created, err := a.Store.CreateClaim(ctx, store.NewClaim{
-		Use: use, License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
+		Replaces: replaces, Use: use, License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, PayerName: req.PayerName, Type: req.ClaimType, SubType: req.ClaimSubType,
 		Items: req.Items, Claimed: req.Total.Decimal(), HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: hash, Event: req.Event, Body: req.Body,
 	})
 	if err != nil {
@@ -210,6 +215,9 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 			return e.printInvalid(raw, err)
 		}
 		id, created, other, task, err := keep(e.ctx, a, req, sourceHash(raw.Data))
+		if errors.Is(err, store.ErrNotOver) {
+			return e.printInvalid(raw, errors.New(fault.Of(err).Safe))
+		}
 		if store.IsRefused(err) {
 			return e.printInvalid(raw, errors.New("a value cannot be kept: control characters and amounts of a billion and more are not allowed"))
 		}
@@ -220,10 +228,7 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 		t := taken{ID: id.String(), Identifier: &req.Identifier, Result: "exists"}
 		if created {
 			t.Result = "queued"
-			// Kept is accepted. Should Redis not take the task now, the reconciler enqueues it.
-			if _, err := a.Queue.Enqueue(e.ctx, task); err != nil {
-				e.warn("%s is kept; its task waits for a worker to notice: %v", req.Identifier.Value, err)
-			}
+			e.schedule(a, task)
 		} else if other {
 			e.failed, t.Reason = true, "other content"
 			e.warn("%s: %s was taken in before with other content; nothing is sent. A corrected claim needs a new number", raw.Pos(), req.Identifier.Value)
@@ -374,9 +379,7 @@ func (c *pollCmd) Run(e *env) error {
 		if err := a.Store.SchedulePoll(e.ctx, l, now); err != nil {
 			return err
 		}
-		if _, err := a.Queue.Enqueue(e.ctx, tasks.NewPoll(l, now)); err != nil {
-			return err
-		}
+		e.schedule(a, tasks.NewPoll(l, now))
 		if err := e.print(map[string]string{"license": l, "result": "queued"}, l, "queued"); err != nil {
 			return err
 		}

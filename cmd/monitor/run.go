@@ -8,16 +8,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/claimlinc/nphiesq/internal/app"
-	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/config"
-	"github.com/claimlinc/nphiesq/internal/fault"
-	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/web"
-	"github.com/claimlinc/nphiesq/migrations"
 )
 
 // connections bounds those to PostgreSQL: pages are short and few.
@@ -28,9 +21,8 @@ const stopWithin = 10 * time.Second
 
 // program is a running monitor.
 type program struct {
-	log   *slog.Logger
-	pool  *pgxpool.Pool
-	redis redis.UniversalClient
+	log *slog.Logger
+	app *app.App
 	// pages and actions are the two listeners with what they serve.
 	pages, actions endpoint
 }
@@ -55,23 +47,15 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 			p.close()
 		}
 	}()
-	if p.redis, err = broker.Connect(cfg.RedisURL.Reveal()); err != nil {
+	p.app, err = app.Await(ctx, log, cfg.StartWait.D(), func(ctx context.Context) (*app.App, error) { return app.OpenRecord(ctx, cfg, log, connections) }, func(error) {})
+	if err != nil {
 		return nil, err
 	}
-	if p.pool, err = store.Open(ctx, cfg.DatabaseURL.Reveal(), connections); err != nil {
-		return nil, err
-	}
-	if err := migrations.Check(ctx, cfg.DatabaseURL.Reveal()); err != nil {
-		return nil, err
-	}
-	switch _, err := broker.Check(ctx, p.redis); {
-	case fault.Is(err, fault.Unavailable):
-		log.WarnContext(ctx, "started without Redis", slog.String("error", err.Error()))
-	case err != nil:
-		return nil, err
+	if p.app.RedisAway != nil {
+		log.WarnContext(ctx, "started without Redis", slog.String("error", p.app.RedisAway.Error()))
 	}
 	pages, err := web.New(web.Options{
-		Store: store.New(p.pool, store.Options{Environment: cfg.Environment}), Queue: broker.New(p.redis), Redis: p.redis, Users: users, Log: log,
+		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Log: log,
 		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure,
 	})
 	if err != nil {
@@ -107,11 +91,8 @@ func (p *program) close() {
 			_ = e.listener.Close() // closed already after a run
 		}
 	}
-	if p.pool != nil {
-		p.pool.Close()
-	}
-	if p.redis != nil {
-		_ = p.redis.Close() // nothing of ours is buffered there
+	if p.app != nil {
+		p.app.Close()
 	}
 }
 

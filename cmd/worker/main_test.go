@@ -496,6 +496,7 @@ func TestBadStartsSayWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.env = maps.Clone(good)
+			s.env["START_WAIT"] = "0"
 			maps.Copy(s.env, tt.env)
 			_, stderr, code := s.run(nil, "worker", tt.args...)
 			require.Equal(t, tt.code, code, stderr)

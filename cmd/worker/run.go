@@ -86,7 +86,8 @@ func (p *program) open(ctx context.Context) error {
 	if err := app.LoadCertificates(ctx, cfg, p.clients, cfg.StartWait.D()); err != nil {
 		return err
 	}
-	a, err := app.Await(ctx, cfg, log, p.conns, cfg.StartWait.D(), func(why error) { p.say("waiting: " + why.Error()) })
+	a, err := app.Await(ctx, log, cfg.StartWait.D(), func(ctx context.Context) (*app.App, error) { return app.Open(ctx, cfg, log, p.conns) },
+		func(why error) { p.say("waiting: " + why.Error()) })
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ type App struct {
 	Redis     redis.UniversalClient
 	Queue     *broker.Queue
 	Directory *notify.Directory
+	// RedisAway is why Redis could not be reached; nil when it was.
+	RedisAway error
 	// Missing tells of stakeholders without a webhook, for those who notify.
 	Missing []notify.Warning
 }
@@ -44,6 +46,21 @@ type App struct {
 // Open connects to the record and the schedule and refuses those that cannot be trusted: a database that is not migrated, a
 // Redis that is too old or evicts. maxConns bounds the connections to PostgreSQL, 0 leaves the default.
 func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32) (*App, error) {
+	a, err := open(ctx, cfg, log, maxConns)
+	if err == nil && a.RedisAway != nil {
+		a.Close()
+		return nil, a.RedisAway
+	}
+	return a, err
+}
+
+// OpenRecord is Open for programs that can do without the schedule for a while: with Redis away it succeeds and sets RedisAway. What
+// they wish for is in the record, where the workers find it.
+func OpenRecord(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32) (*App, error) {
+	return open(ctx, cfg, log, maxConns)
+}
+
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32) (*App, error) {
 	if err := cfg.Require("DATABASE_URL", "REDIS_URL"); err != nil {
 		return nil, err
 	}
@@ -64,6 +81,9 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 		return nil, err
 	}
 	warnings, err := broker.Check(ctx, a.Redis)
+	if fault.Is(err, fault.Unavailable) {
+		a.RedisAway, err = err, nil
+	}
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -79,9 +99,9 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	return a, nil
 }
 
-// Await is Open for programs that run for long: while PostgreSQL, its schema or Redis are not there yet it tries again, for at most
-// patience, and tells waiting why. Wrong settings end it at once.
-func Await(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32, patience time.Duration, waiting func(why error)) (*App, error) {
+// Await opens for programs that run for long: while what open connects to is not there yet (PostgreSQL, its schema, Redis), it tries
+// again, for at most patience, and tells waiting why. Wrong settings end it at once.
+func Await(ctx context.Context, log *slog.Logger, patience time.Duration, open func(context.Context) (*App, error), waiting func(why error)) (*App, error) {
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(patience))
 	var last error // when patience or ctx ends, the reason is wanted
 	told := ""
@@ -89,7 +109,7 @@ func Await(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns i
 		tctx, cancel := context.WithTimeout(ctx, 15*time.Second) // a server that hangs is tried again, too
 		defer cancel()
 		var a *App
-		if a, last = Open(tctx, cfg, log, maxConns); last == nil {
+		if a, last = open(tctx); last == nil {
 			return a, nil
 		}
 		if !fault.Is(last, fault.Unavailable) && !errors.Is(last, migrations.ErrNotMigrated) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -147,25 +146,11 @@ type NewClaim struct {
 }
 
 // ErrNotOver says that a claim may not be replaced by a corrected one yet: the payer might pay both.
-var ErrNotOver = &fault.Error{Op: "keep claim", Kind: fault.Conflict, Safe: "the claim that it corrects is not over", Permanent: true}
+var ErrNotOver = errors.New("the claim that it corrects is not over")
 
-// NotOverError is an ErrNotOver that names the claim in the way.
-type NotOverError struct {
-	Number string
-	State  State
-	// Replaced is the number of the claim that replaces it already; "" when the claim itself is not over.
-	Replaced string
+func notOver(number, why string) error {
+	return &fault.Error{Op: "keep claim", Kind: fault.Conflict, Safe: number + ", which it corrects, is " + why, Permanent: true, Err: ErrNotOver}
 }
-
-func (e *NotOverError) Error() string {
-	if e.Replaced != "" {
-		return fmt.Sprintf("%s, which it corrects, is replaced by %s already; correct that one once it is over", e.Number, e.Replaced)
-	}
-	return fmt.Sprintf("%s, which it corrects, is %s: wait for its rejection or error, or cancel it, else both may be paid", e.Number, e.State)
-}
-
-// Is makes it an ErrNotOver.
-func (e *NotOverError) Is(target error) bool { return target == error(ErrNotOver) }
 
 // replaceable finds the claim of ours that a corrected one replaces, and refuses one that may still be paid, itself or by an
 // earlier correction. The row stays locked, so that of two corrections at once one is refused.
@@ -179,13 +164,13 @@ func replaceable(ctx context.Context, tx pgx.Tx, n NewClaim) (*uuid.UUID, error)
 			return nil, err
 		}
 		if !c.State.Outcome() || c.State == Approved {
-			return nil, &NotOverError{Number: c.Identifier.Value, State: c.State}
+			return nil, notOver(c.Identifier.Value, string(c.State)+": wait for its rejection or error, or cancel it, else both may be paid")
 		}
 		var other string
 		err = tx.QueryRow(ctx, `SELECT identifier_value FROM claims WHERE corrects = $1 AND state NOT IN ('error', 'rejected', 'cancelled')
 			AND NOT (identifier_system = $2 AND identifier_value = $3) LIMIT 1`, c.ID, n.Identifier.System, n.Identifier.Value).Scan(&other)
 		if err == nil {
-			return nil, &NotOverError{Number: c.Identifier.Value, State: c.State, Replaced: other}
+			return nil, notOver(c.Identifier.Value, "replaced by "+other+" already; correct that one once it is over")
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
 			return nil, err
@@ -196,8 +181,8 @@ func replaceable(ctx context.Context, tx pgx.Tx, n NewClaim) (*uuid.UUID, error)
 }
 
 // CreateClaim keeps a claim and its request bytes in one transaction and returns its row. created is false when the claim was
-// there already, whoever made it: then nothing is changed, and the row is the one that was there. A *NotOverError says that it
-// corrects a claim that may still be paid.
+// there already, whoever made it: then nothing is changed, and the row is the one that was there. A fault with the cause ErrNotOver says that
+// it corrects a claim that may still be paid.
 func (s *Store) CreateClaim(ctx context.Context, n NewClaim) (c Claim, created bool, err error) {
 	err = s.tx(ctx, "keep claim", func(tx pgx.Tx) error {
 		id := newID()

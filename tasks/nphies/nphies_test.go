@@ -112,7 +112,7 @@ func newBench(t *testing.T) *bench {
 	b.pool = testenv.Pool(t)
 	b.store = store.New(b.pool, store.Options{Router: oneChannel{}, Environment: "test", Now: b.now})
 	b.Handlers = nphies.New(b.store, nphiesclient.OneClient(client), b.queue, testenv.Logger(t), nphies.Options{
-		PollInterval: time.Hour, PollCount: 10, RecheckAfter: 24 * time.Hour, OfflineRetry: time.Minute, IdentifierBase: "http://nphiesq.example", Endpoint: "nphies.example",
+		PollInterval: time.Hour, PollCount: 10, RecheckAfter: 24 * time.Hour, OfflineRetry: time.Minute, BreakAfter: 5, IdentifierBase: "http://nphiesq.example", Endpoint: "nphies.example",
 		Now: b.now,
 	})
 	return b

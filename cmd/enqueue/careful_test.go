@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// corrected returns an example claim under another number, with the first as prior.
+func corrected(t *testing.T, number, prior string) string {
+	t.Helper()
+	body := example(t, "claims/01-professional-approved.json")
+	old := number0(t)
+	require.Contains(t, body, `"`+old+`"`)
+	body = strings.Replace(body, `"`+old+`"`, `"`+number+`"`, 1)
+	if prior == "" {
+		return body
+	}
+	return strings.Replace(body, `"claim_number"`, fmt.Sprintf(`"related": [{"claim_number": %q, "relationship": "prior"}], "claim_number"`, prior), 1)
+}
+
+func number0(t *testing.T) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(example(t, "claims/01-professional-approved.json"), `"claim_number": "`)
+	require.True(t, ok)
+	number, _, _ := strings.Cut(rest, `"`)
+	return number
+}
+
+// TestACorrectedClaimWaitsForTheEndOfTheFirst: else the payer might pay both.
+func TestACorrectedClaimWaitsForTheEndOfTheFirst(t *testing.T) {
+	site(t)
+	pool := testenvPool(t)
+	state := func(number, state string) {
+		tag, err := pool.Exec(t.Context(), `UPDATE claims SET state = $2 WHERE identifier_value = $1`, number, state)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, tag.RowsAffected())
+	}
+	_, _, code := enq(t, corrected(t, "A", ""), "submit", "-")
+	require.Zero(t, code)
+	for _, open := range []string{"received", "submitting", "pending", "pended", "approved"} {
+		state("A", open)
+		out, _, code := enq(t, corrected(t, "B", "A"), "submit", "-")
+		require.Equal(t, 1, code)
+		require.Contains(t, out, "invalid: stdin:1: A, which it corrects, is "+open+": wait for its rejection or error, or cancel it, else both may be paid")
+	}
+	for i, over := range []string{"rejected", "error", "cancelled", "partial"} {
+		state("A", over)
+		number := fmt.Sprintf("B%d", i)
+		_, _, code := enq(t, corrected(t, number, "A"), "submit", "-")
+		require.Zero(t, code, over)
+		out, _, code := enq(t, corrected(t, number, "A"), "submit", "-")
+		require.Zero(t, code)
+		require.Contains(t, out, "exists", "the same once more is the same")
+		out, _, code = enq(t, corrected(t, "C", "A"), "submit", "-")
+		require.Equal(t, 1, code, "one correction at a time")
+		require.Contains(t, out, "A, which it corrects, is replaced by "+number+" already")
+		state(number, "rejected")
+	}
+	var corrects uuid.UUID
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT corrects FROM claims WHERE identifier_value = 'B0'`).Scan(&corrects))
+	_, _, code = enq(t, corrected(t, "D", "SOMEBODY-ELSES"), "submit", "-")
+	require.Zero(t, code, "what is not ours the payer knows")
+}
+
+// TestRedisAwayLosesNothing: refused or hung, what is taken in is kept and said so once.
+func TestRedisAwayLosesNothing(t *testing.T) {
+	hung, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // takes connections and never answers
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = hung.Close() })
+	for name, url := range map[string]string{"refused": "redis://127.0.0.1:1/0", "hung": "redis://" + hung.Addr().String() + "/0"} {
+		site(t)
+		t.Setenv("REDIS_URL", url)
+		claims, _, _ := enq(t, "", "generate", "-n", "30", "--seed", "8")
+		out, stderr, code := enq(t, claims, "submit", "-")
+		require.Zero(t, code, name)
+		require.Equal(t, 30, strings.Count(out, "\tqueued\n"), name)
+		require.Equal(t, 1, strings.Count(stderr, "Redis is away"), "%s: %s", name, stderr)
+		wishes, err := store.New(testenvPool(t), store.Options{}).ClaimsToSubmit(t.Context(), time.Now().Add(time.Minute), uuid.Nil, 100)
+		require.NoError(t, err)
+		require.Len(t, wishes, 30, "the workers find them")
+	}
+}
+
+func TestDeadLettersAreRetriedAtARate(t *testing.T) {
+	site(t)
+	s := store.New(testenvPool(t), store.Options{})
+	for i := range 4 {
+		_, _, _, err := s.RecordDeadLetter(t.Context(), store.DeadLetter{
+			Queue: tasks.QueuePoll, TaskType: tasks.TypePoll, TaskID: fmt.Sprint(i), Reference: fmt.Sprintf("PR-%d", i), ErrorKind: "network", LastFailedAt: time.Now(),
+		}, nil)
+		require.NoError(t, err)
+	}
+	start := time.Now()
+	out, _, code := enq(t, "", "dead", "retry", "--queue", "nphies-poll", "--rate", "20", "--reason", "the line is back")
+	require.Zero(t, code)
+	require.Equal(t, 4, strings.Count(out, "\tapplied\n"))
+	require.GreaterOrEqual(t, time.Since(start), 150*time.Millisecond, "three pauses of 50 ms")
+	_, stderr, code := enq(t, "", "dead", "retry", "--queue", "nphies-poll", "--rate=-1", "--reason", "x")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "--rate: -1 is not allowed")
+}
