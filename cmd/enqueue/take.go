@@ -19,6 +19,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -213,6 +214,15 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 		}
 		if err != nil {
 			return e.printInvalid(raw, err)
+		}
+		if sabotage.On(sabotage.EarlyID) {
+			if err := e.printTaken(taken{ID: uuid.NewString(), Identifier: &req.Identifier, Result: "queued"}); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-e.ctx.Done():
+			}
 		}
 		id, created, other, task, err := keep(e.ctx, a, req, sourceHash(raw.Data))
 		if errors.Is(err, store.ErrNotOver) {

@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -104,7 +105,7 @@ func (p *program) open(ctx context.Context) error {
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
 	handlers := nphies.New(a.Store, p.clients, a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(), BreakAfter: cfg.BreakAfter,
-		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange,
+		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange, Now: sabotage.Now,
 	})
 	handlers.Register(p.router)
 	if err := registerTeams(p, p.registry); err != nil {
@@ -114,7 +115,7 @@ func (p *program) open(ctx context.Context) error {
 		Certificates: p.clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
 	}
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
-		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding,
+		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: sabotage.Now,
 	})
 	return nil
 }

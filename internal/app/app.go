@@ -22,6 +22,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/migrations"
@@ -91,7 +92,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	for _, w := range warnings {
 		log.DebugContext(ctx, "Redis could be safer", slog.String("warning", w))
 	}
-	o := store.Options{Links: Links(cfg), Environment: cfg.Environment}
+	o := store.Options{Links: Links(cfg), Environment: cfg.Environment, Now: sabotage.Now}
 	if cfg.Enabled {
 		o.Router = router{a.Directory}
 	}

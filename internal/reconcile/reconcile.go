@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -100,7 +101,7 @@ const page = 500
 // from being done.
 func (r *Reconciler) Once(ctx context.Context) error {
 	ctx, release, ok, err := r.store.Duty(ctx, "reconcile", r.opt.Interval)
-	if err != nil || !ok {
+	if err != nil || !ok || sabotage.On(sabotage.NoReconciler) {
 		return err
 	}
 	defer release()
@@ -128,7 +129,7 @@ func (r *Reconciler) found(ctx context.Context, finding, what string, n int) {
 // a process had in hand, its leases say; that it died, that they were not renewed.
 func (r *Reconciler) Abandoned(ctx context.Context) error {
 	list, err := r.store.AbandonedLeases(ctx, page)
-	if err != nil || len(list) == 0 {
+	if err != nil || len(list) == 0 || sabotage.On(sabotage.NoTakeOver) {
 		return err
 	}
 	var errs []error

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 )
 
 // Event is something to tell people, once per channel.
@@ -38,6 +40,9 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 		return nil, nil
 	}
 	for _, e := range events {
+		if sabotage.On(sabotage.DropCards) && rand.IntN(10) == 0 { //nolint:gosec // chance is all it needs
+			continue
+		}
 		if e.ID == "" {
 			e.ID = newID().String()
 		}

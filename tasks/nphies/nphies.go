@@ -4,9 +4,11 @@
 package nphies
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -88,6 +91,9 @@ func (h *Handlers) Register(r *tasks.Router) {
 // alone runs f while no other process works on the same thing. When another one does, there is nothing to do here: should it die,
 // the reconciler makes a new task. f gets a context that ends when the lease is lost.
 func (h *Handlers) alone(ctx context.Context, kind store.LeaseKind, key string, f func(held context.Context) error) error {
+	if kind == store.LeasePoll && sabotage.On(sabotage.TwoPollers) {
+		return f(ctx)
+	}
 	held, release, ok, err := h.store.Hold(ctx, kind, key)
 	if err != nil || !ok {
 		return err
@@ -121,6 +127,10 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // exchange sends body and keeps what comes back before reading it; of an answer that was cut off, the part that came.
 func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
+	if sabotage.On(sabotage.NewBytes) {
+		at := bytes.Index(body, []byte(`"id":"`)) + len(`"id":"`)
+		body = slices.Concat(body[:at], []byte(uuid.NewString()), body[at+len(uuid.Nil.String()):])
+	}
 	start := time.Now()
 	raw, err := h.send.Send(ctx, keep.License, body)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -179,6 +180,9 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 
 // giveUp takes what the poll in flight would have brought as lost.
 func (h *Handlers) giveUp(ctx context.Context, license string) error {
+	if sabotage.On(sabotage.ForgetLostPoll) {
+		return h.store.PollNotSent(ctx, license)
+	}
 	n, err := h.store.GiveUpPoll(ctx, license)
 	if err != nil {
 		return err

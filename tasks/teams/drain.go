@@ -14,6 +14,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -153,8 +154,12 @@ func (d *drain) send(ctx context.Context, m message, url notify.WebhookURL) noti
 	if err != nil {
 		return notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
 	}
+	id := m.id
+	if sabotage.On(sabotage.NewWebhookID) {
+		id = "msg_" + uuid.NewString()
+	}
 	post := notify.Post{
-		URL: url, WebhookID: m.id, CorrelationID: m.rows[0].CorrelationID, Priority: m.priority, Body: body,
+		URL: url, WebhookID: id, CorrelationID: m.rows[0].CorrelationID, Priority: m.priority, Body: body,
 	}
 	start := d.opt.Now()
 	r := d.poster.Post(ctx, post)
