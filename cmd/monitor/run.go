@@ -55,7 +55,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 			p.close()
 		}
 	}()
-	if p.redis, err = broker.Connect(cfg.RedisURL.Reveal()); err != nil {
+	if p.redis, err = app.Redis(cfg); err != nil {
 		return nil, err
 	}
 	if p.pool, err = store.Open(ctx, cfg.DatabaseURL.Reveal(), connections); err != nil {
