@@ -70,7 +70,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	if a.Directory, a.Missing, err = directory(cfg); err != nil {
 		return nil, err
 	}
-	if a.Redis, err = broker.Connect(cfg.RedisURL.Reveal()); err != nil {
+	if a.Redis, err = Redis(cfg); err != nil {
 		return nil, err
 	}
 	if a.Pool, err = store.Open(ctx, cfg.DatabaseURL.Reveal(), maxConns); err != nil {
@@ -142,6 +142,12 @@ func (p patient) NextBackOff() time.Duration {
 		return backoff.Stop
 	}
 	return p.BackOff.NextBackOff()
+}
+
+// Redis makes the client of the schedule. It does not dial. The caller closes it.
+func Redis(c *config.Config) (redis.UniversalClient, error) {
+	return broker.Connect(c.RedisURL.Reveal(), broker.TLSFiles(c.RedisCAFile, c.RedisCertFile, c.RedisKeyFile),
+		broker.SentinelLogin(c.SentinelUsername, c.SentinelPassword.Reveal()))
 }
 
 // Close closes the connections.

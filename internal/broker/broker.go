@@ -3,12 +3,7 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -26,128 +21,6 @@ func init() {
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
-
-// Connect makes a client for REDIS_URL: redis://, rediss://, unix://, redis+sentinel://h1,h2/master/db and
-// redis+cluster://h1,h2, the last two also as rediss+… It does not dial. The caller closes the client. asynq's own parser is
-// not used: it drops the user name.
-func Connect(address string) (redis.UniversalClient, error) {
-	bad := func(problem string) error {
-		return &fault.Error{
-			Op: "REDIS_URL", Kind: fault.Config, Permanent: true,
-			Safe: problem + "; want redis://user:password@host:6379/0, rediss://…, unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2",
-		}
-	}
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok {
-		return nil, bad("not an address")
-	}
-	switch scheme {
-	case "redis", "rediss", "unix":
-		o, err := redis.ParseURL(address)
-		if err != nil {
-			return nil, bad("not an address of Redis")
-		}
-		o.ContextTimeoutEnabled = true
-		return redis.NewClient(o), nil
-	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
-	default:
-		return nil, bad("unknown scheme " + strconv.Quote(scheme))
-	}
-	// Several hosts are no host to net/url: take them apart first.
-	authority, path, _ := strings.Cut(rest, "/")
-	var user *url.Userinfo
-	if i := strings.LastIndex(authority, "@"); i >= 0 {
-		u, err := url.Parse("redis://" + authority[:i] + "@h")
-		if err != nil {
-			return nil, bad("the user or password needs percent-encoding")
-		}
-		user, authority = u.User, authority[i+1:]
-	}
-	var hosts []string
-	for h := range strings.SplitSeq(authority, ",") {
-		if h == "" {
-			return nil, bad("a host is empty")
-		}
-		if !strings.Contains(h, ":") {
-			if strings.HasSuffix(scheme, "sentinel") {
-				h += ":26379"
-			} else {
-				h += ":6379"
-			}
-		}
-		hosts = append(hosts, h)
-	}
-	password, _ := user.Password()
-	var tlsConfig *tls.Config
-	if strings.HasPrefix(scheme, "rediss") {
-		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	if strings.HasSuffix(scheme, "cluster") {
-		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: hosts, Username: user.Username(), Password: password, TLSConfig: tlsConfig, ContextTimeoutEnabled: true,
-		}), nil
-	}
-	master, db, _ := strings.Cut(path, "/")
-	number := 0
-	if db != "" {
-		n, err := strconv.Atoi(db)
-		if err != nil || n < 0 {
-			return nil, bad("the database is not a number")
-		}
-		number = n
-	}
-	if master == "" {
-		return nil, bad("the name of the master is missing")
-	}
-	return redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: master, SentinelAddrs: hosts, Username: user.Username(), Password: password, DB: number, TLSConfig: tlsConfig, ContextTimeoutEnabled: true,
-	}), nil
-}
-
-// Check refuses a Redis that would lose or hide tasks: older than 6.2, or with eviction on. warnings name what is allowed but
-// unwise (no append-only file).
-func Check(ctx context.Context, rc redis.UniversalClient) (warnings []string, err error) {
-	info, err := rc.Info(ctx).Result()
-	if err != nil {
-		return nil, &fault.Error{Op: "check Redis", Kind: fault.Unavailable, Safe: "Redis does not answer", Err: err}
-	}
-	return check(info)
-}
-
-func check(info string) (warnings []string, err error) {
-	fields := map[string]string{}
-	for line := range strings.Lines(info) {
-		if k, v, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			fields[k] = v
-		}
-	}
-	refuse := func(problem string) error {
-		return &fault.Error{Op: "check Redis", Kind: fault.Config, Safe: problem, Permanent: true}
-	}
-	version := fields["redis_version"]
-	var major, minor int
-	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
-		return nil, refuse("Redis does not tell its version")
-	}
-	if major < 6 || (major == 6 && minor < 2) {
-		return nil, refuse("Redis " + version + " is too old: it never archives failed tasks; want 6.2 or later")
-	}
-	if p := fields["maxmemory_policy"]; p != "noeviction" {
-		return nil, refuse("maxmemory-policy is " + p + ": Redis would drop tasks when memory runs short; set it to noeviction")
-	}
-	if fields["aof_enabled"] == "0" {
-		warnings = append(warnings, "Redis has no append-only file: after its restart the tasks are made anew from PostgreSQL, which takes a while")
-	}
-	return warnings, nil
-}
-
-// Ping asks Redis for an answer.
-func Ping(ctx context.Context, rc redis.UniversalClient) error {
-	if err := rc.Ping(ctx).Err(); err != nil {
-		return &fault.Error{Op: "ping Redis", Kind: fault.Unavailable, Safe: "Redis does not answer", Err: err}
-	}
-	return nil
-}
 
 // Queue enqueues tasks and looks after them. It is safe for concurrent use.
 type Queue struct {

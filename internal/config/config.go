@@ -72,8 +72,13 @@ type Config struct {
 
 // Servers are the record and the schedule.
 type Servers struct {
-	DatabaseURL Secret `env:"DATABASE_URL" doc:"PostgreSQL, the record: postgres://user:password@host:5432/db. Several hosts and target_session_attrs are allowed."`
-	RedisURL    Secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Redis 6.2 or later with maxmemory-policy noeviction, the schedule: redis://, rediss:// (TLS) with user, password, db; unix:///path; redis+sentinel://user:password@h1,h2/master/db; redis+cluster://h1,h2."`
+	DatabaseURL      Secret `env:"DATABASE_URL" doc:"PostgreSQL, the record: postgres://user:password@host:5432/db. Several hosts, of which the one that takes writes is used: postgres://user:password@h1:5432,h2:5432/db?target_session_attrs=read-write. sslmode, sslrootcert, connect_timeout (5 s unless given), statement_timeout (30 s), lock_timeout (10 s) and idle_in_transaction_session_timeout (60 s) may follow. See docs/high-availability.md."`
+	RedisURL         Secret `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Redis 6.2 or later with maxmemory-policy noeviction, the schedule: redis://user:password@host:6379/0, unix:///path, redis+sentinel://user:password@h1,h2/master/0 (the hosts are the sentinels), redis+cluster://user:password@h1,h2; with TLS rediss://, rediss+sentinel://, rediss+cluster://. Special characters in user and password are percent-encoded."`
+	RedisCAFile      string `env:"REDIS_CA_FILE" doc:"PEM with the authorities that the certificates of Redis and its sentinels may be signed by; the system's when empty."`
+	RedisCertFile    string `env:"REDIS_CERT_FILE" doc:"Client certificate for Redis as PEM, if it wants one. Read again for each connection."`
+	RedisKeyFile     string `env:"REDIS_KEY_FILE" doc:"Its key as PEM."`
+	SentinelUsername string `env:"REDIS_SENTINEL_USERNAME" doc:"User at the sentinels, which know none of Redis' own users. Empty: their requirepass, or no login."`
+	SentinelPassword Secret `env:"REDIS_SENTINEL_PASSWORD" doc:"Password at the sentinels."`
 }
 
 // NPHIES is the exchange.
@@ -330,6 +335,9 @@ func (c *Config) check() error {
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		bad("NPHIES_CLIENT_CERT_FILE", "set it together with NPHIES_CLIENT_KEY_FILE")
+	}
+	if (c.RedisCertFile == "") != (c.RedisKeyFile == "") {
+		bad("REDIS_CERT_FILE", "set it together with REDIS_KEY_FILE")
 	}
 	if c.CertFile != "" && c.PKCS12File != "" {
 		bad("NPHIES_CLIENT_PKCS12_FILE", "set either this or NPHIES_CLIENT_CERT_FILE")

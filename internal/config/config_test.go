@@ -58,6 +58,7 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"HTTP_ADDR":               {"9090", `HTTP_ADDR: "9090" is not an address; want host:port or :port`},
 		"TEAMS_AUDIT_TABLE":       {"other", `TEAMS_AUDIT_TABLE: "other" is not allowed; want teams_notifications`},
 		"NPHIES_CLIENT_CERT_FILE": {"x.pem", "NPHIES_CLIENT_CERT_FILE: set it together with NPHIES_CLIENT_KEY_FILE"},
+		"REDIS_KEY_FILE":          {"x.key", "REDIS_CERT_FILE: set it together with REDIS_KEY_FILE"},
 		"TEAMS_RETRY_FACTOR":      {"0.5", "TEAMS_RETRY_FACTOR: 0.5 is not allowed; want 1 to 10"},
 		"NPHIES_TIMEOUT":          {"abc", "NPHIES_TIMEOUT: not allowed; want seconds (65) or a duration (1m5s)"},
 		"NPHIES_POLL_INTERVAL":    {"0", "NPHIES_POLL_INTERVAL: must be more than 0"},

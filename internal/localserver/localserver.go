@@ -1,6 +1,10 @@
-// Package localserver runs a private Redis and a private PostgreSQL as child processes in a temporary folder, reached over
-// unix sockets only, for tests and the demo. On Debian as root it installs what is missing. It never talks to a server it did
-// not start.
+// Package localserver runs private Redis and PostgreSQL servers as child processes in temporary folders, reached over unix
+// sockets or loopback only, for tests, drills and the demo. On Debian as root it installs what is missing. It never talks to a
+// server it did not start.
+//
+// Redis and Postgres start the plain single server. StartRedis, StartSentinel, StartCluster and StartPostgresPair start what
+// production runs (TLS, ACL users, groups that fail over), as a Node each: a server that can be killed or frozen and started
+// again in its folder, on its address.
 package localserver
 
 import (
@@ -18,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +53,8 @@ func (s *Server) Log() string { return s.log.String() }
 // Stop ends the process and waits for it; its folder stays. It is safe to call twice.
 func (s *Server) Stop() {
 	s.once.Do(func() {
-		_ = s.cmd.Process.Signal(s.stop) // already gone: Wait tells
+		_ = s.cmd.Process.Signal(s.stop)          // already gone: Wait tells
+		_ = s.cmd.Process.Signal(syscall.SIGCONT) // a frozen one would not hear it
 		select {
 		case <-s.done:
 		case <-time.After(10 * time.Second):
@@ -232,7 +238,9 @@ func RedisIn(ctx context.Context, dir string, args ...string) (*Server, error) {
 		"--maxmemory-policy", "noeviction", "--daemonize", "no",
 	}, args...)
 	cmd := exec.Command(bin, all...) //nolint:gosec,noctx // the binary was found by us; the child outlives ctx and is ended by Stop
-	return Start(ctx, "redis-server", dir, cmd, os.Interrupt, func(ctx context.Context) error { return redisPing(ctx, sock) })
+	return Start(ctx, "redis-server", dir, cmd, os.Interrupt, func(ctx context.Context) error {
+		return redisAccess{network: "unix", addr: sock}.ping(ctx)
+	})
 }
 
 // RedisSocket is the path of the socket of a Redis in dir.
@@ -244,26 +252,37 @@ func RedisURL(dir string) string { return "unix://" + RedisSocket(dir) }
 // Postgres starts a PostgreSQL on a unix socket in a new folder under base ("" for the system's temporary folder). settings
 // are added as -c options ("fsync=on"). As root the server runs under the account postgres, or nobody.
 func Postgres(ctx context.Context, base string, settings ...string) (*Server, error) {
-	dir, err := os.MkdirTemp(base, "np")
+	dir, err := postgresDir(base)
 	if err != nil {
 		return nil, err
 	}
-	if uid, gid, ok := serverAccount(); ok {
-		if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, uid, gid)); err != nil { //nolint:gosec // the socket must be reachable for our own account
-			return nil, err
-		}
-	}
-	initdb, err := PostgresBinary("initdb")
-	if err != nil {
-		return nil, &MissingError{Programs: []string{"PostgreSQL (initdb)"}}
-	}
-	cmd := exec.CommandContext(ctx, initdb, "-D", filepath.Join(dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync") //nolint:gosec // found by us
-	cmd.Dir = dir
-	asServerAccount(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, bytes.TrimSpace(out))
+	if err := initdb(ctx, filepath.Join(dir, "data")); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return PostgresIn(ctx, dir, settings...)
+}
+
+// postgresDir makes a folder that the servers' account may write.
+func postgresDir(base string) (string, error) {
+	dir, err := os.MkdirTemp(base, "np")
+	if err != nil {
+		return "", err
+	}
+	if uid, gid, ok := serverAccount(); ok {
+		if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, uid, gid)); err != nil { //nolint:gosec // the socket must be reachable for our own account
+			return "", errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+}
+
+// initdb makes the data folder of a new PostgreSQL.
+func initdb(ctx context.Context, data string) error {
+	bin, err := PostgresBinary("initdb")
+	if err != nil {
+		return &MissingError{Programs: []string{"PostgreSQL (initdb)"}}
+	}
+	return asServer(ctx, filepath.Dir(data), bin, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
 }
 
 // PostgresIn starts PostgreSQL on the cluster that Postgres made in dir before.
