@@ -20,7 +20,6 @@ import (
 	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
-	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -50,7 +49,7 @@ type program struct {
 }
 
 // settle is how long a row is left to those who just touched it before the reconciler takes it for lost.
-const settle = 30 * time.Second
+const settle = 10 * time.Second
 
 // newMain checks the settings and listens on HTTP_ADDR. It connects to nothing.
 func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []tasks.Spec) (*program, error) {
@@ -105,7 +104,7 @@ func (p *program) open(ctx context.Context) error {
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
 	handlers := nphies.New(a.Store, p.clients, a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(), BreakAfter: cfg.BreakAfter,
-		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange, Now: sabotage.Now,
+		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange, Now: a.Now,
 	})
 	handlers.Register(p.router)
 	if err := registerTeams(p, p.registry); err != nil {
@@ -115,7 +114,7 @@ func (p *program) open(ctx context.Context) error {
 		Certificates: p.clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
 	}
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
-		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: sabotage.Now,
+		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: a.Now,
 	})
 	return nil
 }
@@ -201,6 +200,7 @@ func (p *program) run(ctx context.Context) error {
 	reconciling, stopReconciling := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
+	wg.Go(func() { p.app.Clock.Run(reconciling) })
 	wg.Go(func() { p.certs.Run(reconciling) })
 	if p.vault != nil {
 		wg.Go(func() { p.vault.Run(reconciling) })

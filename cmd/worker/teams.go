@@ -7,7 +7,6 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
-	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/tasks/teams"
 )
 
@@ -25,7 +24,7 @@ func registerTeams(p *program, registry *prometheus.Registry) error {
 	limiter := ratelimit.New(p.app.Redis, "teams", ratelimit.Settings{Requests: c.RateRequests, Period: c.RatePeriod.D(), Burst: c.RateBurst})
 	teams.New(p.app.Store, p.app.Directory, poster, limiter, p.app.Queue, teams.NewMetrics(registry), p.log, teams.Options{
 		MaxRetries: c.MaxRetries, RetryBase: c.RetryBase.D(), RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
-		Environment: c.Environment, Links: app.Links(c), Now: sabotage.Now,
+		Environment: c.Environment, Links: app.Links(c), Now: p.app.Now,
 	}).Register(p.router)
 	return nil
 }

@@ -38,6 +38,8 @@ type App struct {
 	Redis     redis.UniversalClient
 	Queue     *broker.Queue
 	Directory *notify.Directory
+	// Clock is the database's, see Now.
+	Clock *store.Clock
 	// RedisAway is why Redis could not be reached; nil when it was.
 	RedisAway error
 	// Missing tells of stakeholders without a webhook, for those who notify.
@@ -92,7 +94,11 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	for _, w := range warnings {
 		log.DebugContext(ctx, "Redis could be safer", slog.String("warning", w))
 	}
-	o := store.Options{Links: Links(cfg), Environment: cfg.Environment, Now: sabotage.Now}
+	if a.Clock, err = store.NewClock(ctx, a.Pool); err != nil {
+		a.Close()
+		return nil, err
+	}
+	o := store.Options{Links: Links(cfg), Environment: cfg.Environment, Now: a.Now}
 	if cfg.Enabled {
 		o.Router = router{a.Directory}
 	}
@@ -148,6 +154,14 @@ func (p patient) NextBackOff() time.Duration {
 func Redis(c *config.Config) (redis.UniversalClient, error) {
 	return broker.Connect(c.RedisURL.Reveal(), broker.TLSFiles(c.RedisCAFile, c.RedisCertFile, c.RedisKeyFile),
 		broker.SentinelLogin(c.SentinelUsername, c.SentinelPassword.Reveal()))
+}
+
+// Now is the time by which work is due: the database's, the same for all workers.
+func (a *App) Now() time.Time {
+	if sabotage.On(sabotage.OwnClocks) {
+		return sabotage.Now()
+	}
+	return a.Clock.Now()
 }
 
 // Close closes the connections.

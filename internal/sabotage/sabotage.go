@@ -20,6 +20,8 @@ const (
 	DropCards = "drop-cards"
 	// EarlyID prints a claim's id before it is kept.
 	EarlyID = "early-id"
+	// OwnClocks: each worker goes by its own clock.
+	OwnClocks = "own-clocks"
 	// NoBreaker lets an outage use up the attempts of every claim.
 	NoBreaker = "no-breaker"
 )

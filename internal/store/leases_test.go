@@ -138,3 +138,22 @@ func TestDutyComesRoundOncePerInterval(t *testing.T) {
 	round(time.Hour)
 	require.EqualValues(t, 2, done.Load())
 }
+
+// TestClockIsTheDatabases: work is due by one clock, whatever the machines' own say.
+func TestClockIsTheDatabases(t *testing.T) {
+	t.Parallel()
+	pool := testenv.Pool(t)
+	c, err := store.NewClock(t.Context(), pool)
+	require.NoError(t, err)
+	for range 3 {
+		var before, after time.Time
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&before))
+		now := c.Now()
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT clock_timestamp()`).Scan(&after))
+		require.WithinRange(t, now, before.Add(-50*time.Millisecond), after.Add(50*time.Millisecond))
+		require.NoError(t, c.Read(t.Context()))
+	}
+	pool.Close()
+	require.Error(t, c.Read(t.Context()))
+	require.WithinDuration(t, time.Now(), c.Now(), time.Minute, "the former reading stays")
+}
