@@ -66,7 +66,7 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
 				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)
 				ON CONFLICT ON CONSTRAINT teams_notifications_event_key DO NOTHING`,
-				newID(), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
+				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
 				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now())
 			if err != nil {
 				return nil, err
@@ -78,6 +78,14 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 	}
 	return channels, nil
 }
+
+// notificationID is the same for the same event and channel for ever: should the record be restored from a backup, a card that had
+// left since goes out again under its id, not as a second one.
+func notificationID(key, channel string) uuid.UUID {
+	return uuid.NewSHA1(notificationSpace, []byte(key+"\n"+channel))
+}
+
+var notificationSpace = uuid.MustParse("8f0d4f0e-7a39-4c0b-9a52-5d5d8b6f2f10")
 
 // AddEvents writes notifications that belong to no other change.
 func (s *Store) AddEvents(ctx context.Context, events ...Event) (channels []string, err error) {

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/shopspring/decimal"
+
+	"github.com/claimlinc/nphiesq/internal/nphiessim"
+)
+
+// settleLimit is how long everything may take to come to rest after the fault.
+const settleLimit = 2 * time.Minute
+
+// drillOne runs one scenario.
+func drillOne(ctx context.Context, o options, s scenario, sabotage string, stderr io.Writer) *result {
+	r := &result{Scenario: s.name, Seed: o.seed, Claims: o.claims}
+	start := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t, err := newSite(ctx, o, s, sabotage)
+	defer t.remove()
+	if err == nil {
+		err = t.play(ctx, s, r)
+	}
+	if err != nil {
+		r.problem("%v", err)
+	}
+	r.Took = time.Since(start)
+	r.OK = len(r.Problems) == 0
+	if !r.OK && o.verbose {
+		for _, p := range t.workers {
+			if p != nil {
+				_, _ = fmt.Fprintf(stderr, "--- %s %d\n%s\n", p.name, p.cmd.Process.Pid, p.log.tail(40))
+			}
+		}
+	}
+	return r
+}
+
+func (t *site) play(ctx context.Context, s scenario, r *result) error {
+	pace := 40 * time.Millisecond
+	if !s.late {
+		go t.load(ctx, pace)
+		if err := until(ctx, time.Minute, "a third of the claims is taken in", func() bool { return t.promises() >= len(t.claims)/3 }); err != nil {
+			return err
+		}
+	}
+	since, err := s.fault(ctx, t)
+	if err != nil {
+		return fmt.Errorf("the fault could not be made: %w", err)
+	}
+	if s.late {
+		go t.load(ctx, pace)
+	}
+	limit := s.limit
+	if limit == 0 {
+		limit = time.Minute
+	}
+	accepted := t.promisedBefore(since)
+	if err := until(ctx, settleLimit, "what was accepted before has its outcome", func() bool { return t.open(ctx, accepted) == 0 }); err != nil {
+		r.problem("%v", err)
+	}
+	if r.Recovered = time.Since(since); r.Recovered > limit {
+		r.problem("the work stood still for %s after the fault; at most %s are allowed", r.Recovered.Round(100*time.Millisecond), limit)
+	}
+	for i, p := range t.workers {
+		select {
+		case <-p.done: // whoever looks after processes starts it again
+			if err := t.work(i); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	if err := until(ctx, settleLimit, "all claims are taken in", func() bool {
+		select {
+		case <-t.loading:
+			return true
+		default:
+			return false
+		}
+	}); err != nil {
+		r.problem("%v", err)
+	}
+	var last string
+	if err := until(ctx, settleLimit, "everything comes to rest", func() bool { last = t.unsettled(ctx); return last == "" }); err != nil {
+		r.problem("%v: %s", err, last)
+	}
+	if err := t.books(ctx, s, r); err != nil {
+		return fmt.Errorf("compare the books: %w", err)
+	}
+	if s.check != nil {
+		s.check(ctx, t, r)
+	}
+	return nil
+}
+
+// unsettled says what is not yet as it will be; "" when all is.
+func (t *site) unsettled(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var claims, cards, work int
+	err := t.pool.QueryRow(ctx, `SELECT (SELECT count(*) FROM claims WHERE state IN ('received', 'submitting', 'pending', 'pended')),
+		(SELECT count(*) FROM teams_notifications WHERE sent_at IS NULL), (SELECT count(*) FROM leases WHERE kind = 'claim')`).Scan(&claims, &cards, &work)
+	switch {
+	case err != nil:
+		return err.Error()
+	case claims > 0:
+		return fmt.Sprintf("%d claims have no outcome", claims)
+	case cards > 0:
+		return fmt.Sprintf("%d cards have not left", cards)
+	case work > 0:
+		return fmt.Sprintf("%d claims are being worked on", work)
+	}
+	return ""
+}
+
+// row of the record.
+type row struct {
+	state    string
+	approved decimal.NullDecimal
+}
+
+// books compares what enqueue promised, what NPHIES got, what the record says and what Teams showed.
+func (t *site) books(ctx context.Context, s scenario, r *result) error {
+	record := map[string]row{}
+	rows, err := t.pool.Query(ctx, `SELECT identifier_value, state, amount_approved FROM claims`)
+	if err != nil {
+		return err
+	}
+	var number string
+	var x row
+	if _, err := pgx.ForEachRow(rows, []any{&number, &x.state, &x.approved}, func() error { record[number] = x; return nil }); err != nil {
+		return err
+	}
+	nphies := map[string]nphiessim.Claim{}
+	for _, c := range t.sim.Claims() {
+		nphies[c.Identifier.Value] = c
+		if c.DistinctBodies > 1 || c.DistinctContents > 1 {
+			r.Double++
+			r.problem("%s reached NPHIES as %d different messages", c.Identifier.Value, max(c.DistinctBodies, c.DistinctContents))
+		}
+	}
+	if n := len(nphies); n > len(t.claims) {
+		r.Double += n - len(t.claims)
+		r.problem("NPHIES knows %d claims, %d were handed in", n, len(t.claims))
+	}
+	for _, c := range t.claims {
+		ours, known := record[c.number]
+		theirs, sent := nphies[c.number]
+		switch ours.state {
+		case "approved":
+			r.Approved++
+		case "partial":
+			r.Partial++
+		case "rejected":
+			r.Rejected++
+		default:
+			r.Other++
+		}
+		switch {
+		case !known:
+			r.Lost++
+			r.problem("%s was promised and is not in the record", c.number)
+		case !sent:
+			r.Lost++
+			r.problem("%s is %s here and never reached NPHIES", c.number, ours.state)
+		case ours.state != theirs.Final:
+			r.Lost++
+			r.problem("%s is %s here and %s at NPHIES", c.number, ours.state, theirs.Final)
+		case !ours.approved.Valid || ours.approved.Decimal.StringFixed(2) != theirs.Amounts.Paid.StringFixed(2):
+			r.problem("%s: %s is paid, the record says %s", c.number, theirs.Amounts.Paid.StringFixed(2), ours.approved.Decimal.StringFixed(2))
+		}
+	}
+	if err := t.cards(ctx, s, r, nphies); err != nil {
+		return err
+	}
+	var letters int
+	if err := t.pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'open'`).Scan(&letters); err != nil {
+		return err
+	}
+	if letters > 0 {
+		r.problem("%d dead letters are left, though the fault is over", letters)
+	}
+	return nil
+}
+
+// audience of a claim's cards.
+var audience = []string{"NPHIES_INTEGRATION", "PMO", "COMPLIANCE"}
+
+// cards compares the cards that there must be with those that Teams showed.
+func (t *site) cards(ctx context.Context, s scenario, r *result, nphies map[string]nphiessim.Claim) error {
+	shown := map[string]nphiessim.Card{}
+	for _, c := range t.sim.Cards() {
+		shown[strings.ToUpper(c.Channel)+" "+c.WebhookID] = c
+		r.Cards++
+	}
+	type key struct{ number, event, channel string }
+	wanted := map[key]bool{}
+	for number, c := range nphies {
+		outcome := "nphies.claim.approved"
+		if c.Final == "rejected" {
+			outcome = "nphies.claim.rejected"
+		}
+		for _, channel := range audience {
+			wanted[key{number, "nphies.claim.submitted", channel}] = true
+			wanted[key{number, outcome, channel}] = true
+		}
+	}
+	rows, err := t.pool.Query(ctx, `SELECT coalesce(c.identifier_value, ''), n.event_type, n.channel, n.id::text, n.event_key FROM teams_notifications n LEFT JOIN claims c ON c.id = n.claim_id`)
+	if err != nil {
+		return err
+	}
+	found := map[key]int{}
+	troubles := map[string]bool{}
+	var number, event, channel, id, what string
+	_, err = pgx.ForEachRow(rows, []any{&number, &event, &channel, &id, &what}, func() error {
+		k := key{number, event, channel}
+		card, ok := shown[channel+" msg_"+id]
+		delete(shown, channel+" msg_"+id)
+		switch {
+		case !ok:
+			r.CardsMissing++
+			r.problem("Teams never showed %s of %q in %s", event, number, channel)
+		case card.Changed:
+			r.CardsTwice++
+			r.problem("the card %s came again with another body", id)
+		}
+		if event == "nphies.api.error" {
+			troubles[what] = true
+		} else if wanted[k] {
+			found[k]++
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for k := range wanted {
+		switch n := found[k]; {
+		case n == 0:
+			r.CardsMissing++
+			r.problem("there is no %s of %s in %s", k.event, k.number, k.channel)
+		case n > 1:
+			r.CardsTwice += n - 1
+			r.problem("%s of %s came %d times to %s", k.event, k.number, n, k.channel)
+		}
+	}
+	for k := range shown {
+		r.CardsTwice++
+		r.problem("Teams shows a card that nobody knows: %s", k)
+	}
+	if len(troubles) > s.apiCards {
+		r.problem("%d cards tell of trouble with NPHIES, at most %d are wanted", len(troubles), s.apiCards)
+	}
+	return nil
+}
