@@ -45,7 +45,7 @@ type Answer struct {
 
 // CodedError is one error as received. The same code at the same place is counted, not repeated.
 type CodedError struct {
-	// Code is for example "BV-00251" or "1658"; of an OperationOutcome without a coding it is the FHIR issue type.
+	// Code is for example "BV-00251" or "1658"; of an OperationOutcome without a code of NPHIES' it is the FHIR issue type.
 	Code string `json:"code,omitempty"`
 	// Display is the sender's text.
 	Display string `json:"display,omitempty"`

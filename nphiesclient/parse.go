@@ -2,6 +2,7 @@ package nphiesclient
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -207,6 +208,17 @@ func errorsOf(resource *node) []CodedError {
 	return l.list
 }
 
+// ofNPHIES reports whether a coding is of NPHIES' error list: it says so, or its code looks like one. A plain number might be
+// anybody's.
+func ofNPHIES(c *node) bool {
+	system := c.str("system")
+	if strings.EqualFold(system, systemErrors) {
+		return true
+	}
+	e := CodedError{Code: c.str("code")}
+	return e.isCode() && (system == "" || strings.Trim(e.Code, "0123456789") != "")
+}
+
 // outcomeErrors reads an OperationOutcome; issues that only inform are left out.
 func outcomeErrors(oo *node) []CodedError {
 	var l errorList
@@ -215,12 +227,15 @@ func outcomeErrors(oo *node) []CodedError {
 			continue
 		}
 		expression := firstOf(expressionOf(i), i.first("expression").text(), i.first("location").text())
-		if len(i.get("details").list("coding")) > 0 {
-			l.addConcept(i.get("details"), expression, i.str("diagnostics"), 0)
+		details := i.get("details")
+		if slices.ContainsFunc(details.list("coding"), ofNPHIES) {
+			l.addConcept(details, expression, i.str("diagnostics"), 0)
 			continue
 		}
 		l.add(CodedError{
-			Code: i.str("code"), Display: firstOf(i.get("details").str("text"), i.str("diagnostics")), Expression: expression,
+			Code:       i.str("code"),
+			Display:    firstOf(details.str("text"), details.first("coding").str("display"), i.str("diagnostics"), details.first("coding").str("code")),
+			Expression: expression,
 		})
 	}
 	return l.list

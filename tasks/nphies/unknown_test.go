@@ -199,3 +199,29 @@ func TestPayerTroubleOfAPollPausesNothing(t *testing.T) {
 		require.Equal(t, store.Approved, b.get(id).State, code)
 	}
 }
+
+// TestGatewayOutcomeIsTriedAgain: what a server in between says in FHIR about itself is no answer to the claim.
+func TestGatewayOutcomeIsTriedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		code   string
+	}{{503, "processing"}, {429, "processing"}, {200, "transient"}, {400, "timeout"}} {
+		b := newBench(t)
+		id := b.claim("APPROVE")
+		first := true
+		b.intercept = func(w http.ResponseWriter, _ *http.Request) bool {
+			if !first {
+				return false
+			}
+			first = false
+			w.Header().Set("Content-Type", "application/fhir+json")
+			w.WriteHeader(tt.status)
+			_, _ = io.WriteString(w, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"`+tt.code+`"}]}`)
+			return true
+		}
+		require.True(t, fault.Is(b.submit(id), fault.Network), tt)
+		require.Equal(t, store.Submitting, b.get(id).State, tt)
+		require.NoError(t, b.submit(id))
+		require.Equal(t, store.Approved, b.get(id).State, tt)
+	}
+}
