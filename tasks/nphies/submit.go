@@ -3,6 +3,7 @@ package nphies
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,6 +117,7 @@ func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiescl
 		c = &nphiesclient.ClaimAnswer{Outcome: "error", Errors: a.Errors}
 	}
 	out.Fingerprint, out.Outcome, out.Adjudication, out.State = c.Fingerprint(), c.Outcome, c.Adjudication, store.State(c.State())
+	out.AnsweredAt = c.Created
 	out.Reissue, out.Disposition, out.Detail = c.Reissue, c.Disposition, detailOf(c)
 	out.Response = store.Identifier{System: c.Response.System, Value: c.Response.Value}
 	if claim.Use == store.UsePreauthorization {
@@ -159,6 +161,10 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 			e.CorrelationID = id
 			return store.Event{Event: e, Key: "claim/" + id + "/" + key, ClaimID: &claim.ID}
 		}
+		version := answer.Fingerprint
+		if a.Returned {
+			version += "/" + strconv.Itoa(a.Version) // its content was told before, not that it counts again
+		}
 		var out []store.Event
 		if claim.State != store.Failed {
 			out = append(out, event("submitted", cards.Event{Type: cards.ClaimSubmittedEvent, Details: cards.ClaimSubmitted{
@@ -184,7 +190,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 			if c != nil {
 				d.Cut, d.PreAuthRef = cut(c), c.PreAuthRef
 			}
-			out = append(out, event("approved/"+answer.Fingerprint, cards.Event{Type: cards.ClaimApprovedEvent, Details: d}))
+			out = append(out, event("approved/"+version, cards.Event{Type: cards.ClaimApprovedEvent, Details: d}))
 		case store.Rejected, store.Failed:
 			d := cards.ClaimRejected{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License,
@@ -205,7 +211,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 			} else if answer.Trouble.Code != "" {
 				d.Errors = []cards.ReportedError{{Code: answer.Trouble.Code}}
 			}
-			out = append(out, event("rejected/"+answer.Fingerprint, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
+			out = append(out, event("rejected/"+version, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
 		default: // no outcome yet
 		}
 		return out

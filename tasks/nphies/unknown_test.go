@@ -225,3 +225,67 @@ func TestGatewayOutcomeIsTriedAgain(t *testing.T) {
 		require.Equal(t, store.Approved, b.get(id).State, tt)
 	}
 }
+
+// mail makes the next poll bring these messages, and the ones after it nothing.
+func (b *bench) mail(messages ...string) {
+	b.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			b.t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if !bytes.Contains(body, []byte(`"poll-request"`)) {
+			return false
+		}
+		entries := []string{`{"resource":{"resourceType":"MessageHeader","id":"h","eventCoding":{"code":"poll-response"},"response":{"code":"ok"}}}`,
+			`{"resource":{"resourceType":"Task","status":"completed"}}`}
+		for _, m := range messages {
+			entries = append(entries, `{"resource":`+m+`}`)
+		}
+		messages = nil
+		w.Header().Set("Content-Type", "application/fhir+json")
+		_, _ = io.WriteString(w, `{"resourceType":"Bundle","type":"message","entry":[`+strings.Join(entries, ",")+`]}`)
+		return true
+	}
+}
+
+// decision is a payer's answer to a claim as it lies in the mailbox; request is the identifier it quotes, as JSON.
+func decision(sender, request, outcome, benefit, created string) string {
+	const ext = `{"url":"http://nphies.sa/fhir/ksa/nphies-fs/StructureDefinition/extension-adjudication-`
+	return `{"resourceType":"Bundle","type":"message","id":"` + uuid.NewString() + `","entry":[{"resource":{"resourceType":"MessageHeader","id":"` + uuid.NewString() + `",
+		"eventCoding":{"code":"claim-response"},"sender":{"identifier":` + sender + `}}},{"resource":{"resourceType":"ClaimResponse","outcome":"complete",
+		"created":"` + created + `","request":{"identifier":` + request + `},"extension":[` + ext + `outcome","valueCodeableConcept":{"coding":[{"code":"` + outcome + `"}]}},
+		` + ext + `reissue","valueCodeableConcept":{"coding":[{"code":"correction"}]}}],
+		"total":[{"category":{"coding":[{"code":"benefit"}]},"amount":{"value":` + benefit + `,"currency":"SAR"}}]}}]}`
+}
+
+// request is the identifier of a claim as an answer quotes it.
+func (b *bench) request(id uuid.UUID) string {
+	b.t.Helper()
+	body, err := json.Marshal(b.get(id).Identifier)
+	require.NoError(b.t, err)
+	return string(body)
+}
+
+const payerSender = `{"system":"http://nphies.sa/license/payer-license","value":"DEMO-INS-0001"}`
+
+// TestReissueThatReturns: a payer goes back to an earlier amount. What counts is what it said last, and each change is told.
+func TestReissueThatReturns(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("NEVER")
+	require.NoError(t, b.submit(id))
+	first := decision(payerSender, b.request(id), "partial", "80", "2026-03-01T10:00:00+03:00")
+	for _, tt := range []struct{ message, paid string }{
+		{first, "80.00"},
+		{decision(payerSender, b.request(id), "approved", "100", "2026-03-02T10:00:00+03:00"), "100.00"},
+		{first, "100.00"},
+		{decision(payerSender, b.request(id), "partial", "80", "2026-03-03T10:00:00+03:00"), "80.00"},
+		{decision(payerSender, b.request(id), "partial", "80", "2026-03-03T10:00:00+03:00"), "80.00"},
+	} {
+		b.mail(tt.message)
+		require.NoError(t, b.poll())
+		require.Equal(t, tt.paid, b.get(id).Approved.Decimal.StringFixed(2))
+	}
+	require.Equal(t, store.Partial, b.get(id).State)
+	require.Equal(t, []string{submitted, approved, approved, approved}, b.events(&id))
+}
