@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,12 +105,26 @@ func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep
 		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
 	}
 	a, err := nphiesclient.ParseHTTP(raw)
+	if err == nil && answersAnother(a, body) {
+		err = &fault.Error{Op: "read answer", Kind: fault.API, Safe: "the answer is to another message"}
+	}
 	outcome := "ok"
 	if err != nil {
 		outcome = string(fault.KindOf(err))
 	}
 	h.opt.Observe(event, outcome, raw.Duration)
 	return a, id, err
+}
+
+// answersAnother reports whether an answer that does not quote what it is about names another message than request as the one it
+// answers. What it quotes is for the handlers to compare.
+func answersAnother(a *nphiesclient.Answer, request []byte) bool {
+	quotes := a.Claim != nil && !a.Claim.Request.IsZero() || a.Eligibility != nil && !a.Eligibility.Request.IsZero() || a.Task != nil && !a.Task.Focus.IsZero()
+	if quotes || a.RequestHeaderID == "" {
+		return false
+	}
+	r, err := nphiesclient.ReadRequest(request)
+	return err == nil && !strings.EqualFold(r.HeaderID, a.RequestHeaderID)
 }
 
 // answered fills in what came back.

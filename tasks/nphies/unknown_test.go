@@ -16,6 +16,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/tasks"
 )
 
 // What the simulator would never say, another payer's system might: its answers, changed on the way.
@@ -288,4 +289,50 @@ func TestReissueThatReturns(t *testing.T) {
 	}
 	require.Equal(t, store.Partial, b.get(id).State)
 	require.Equal(t, []string{submitted, approved, approved, approved}, b.events(&id))
+}
+
+// TestAnswerToAnotherMessage: an answer in real time that does not say which claim it is about, but names another message than
+// ours as what it answers, is none to ours. One that names neither is taken, for it came on our connection.
+func TestAnswerToAnotherMessage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header any
+		taken  bool
+	}{
+		"another": {uuid.NewString(), false}, "none": {nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			waiting, id := b.claim("NEVER"), b.claim("APPROVE")
+			require.NoError(t, b.submit(waiting))
+			task := b.ask(waiting, store.TaskStatus, "")
+			check := b.check("ELG-1-SIM-ELIGIBLE")
+			b.rewrite(func(o map[string]any) {
+				switch o["resourceType"] {
+				case "ClaimResponse", "CoverageEligibilityResponse":
+					delete(o, "request")
+				case "Task":
+					delete(o, "focus")
+				case "MessageHeader":
+					if r, ok := o["response"].(map[string]any); ok {
+						r["identifier"] = tt.header
+					}
+				}
+			})
+			claimErr := b.submit(id)
+			_, taskErr := b.run(task)
+			checkErr := b.Eligibility(t.Context(), tasks.NewEligibility(check, 1).Task)
+			for what, err := range map[string]error{"claim": claimErr, "task": taskErr, "check": checkErr} {
+				if tt.taken {
+					require.NoError(t, err, what)
+					continue
+				}
+				require.True(t, fault.Is(err, fault.API), "%s: %v", what, err)
+				require.False(t, fault.Of(err).Permanent, what)
+			}
+			require.Equal(t, tt.taken, b.get(id).State == store.Approved)
+			c, err := b.store.Check(t.Context(), check)
+			require.NoError(t, err)
+			require.Equal(t, tt.taken, c.State == store.CheckEligible)
+		})
+	}
 }
