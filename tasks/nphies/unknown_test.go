@@ -336,3 +336,45 @@ func TestAnswerToAnotherMessage(t *testing.T) {
 		})
 	}
 }
+
+// TestNumberWithoutNamespace: two systems may give the same number, so a number alone is ours only from whom our claim went to, or
+// from NPHIES.
+func TestNumberWithoutNamespace(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sender  string
+		matched bool
+	}{
+		"the payer":     {payerSender, true},
+		"NPHIES":        {`{"system":"http://nphies.sa/license/nphies","value":"NPHIES"}`, true},
+		"another payer": {`{"system":"http://nphies.sa/license/payer-license","value":"OTHER-INS"}`, false},
+		"nobody":        {`{}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			id := b.claim("NEVER")
+			require.NoError(t, b.submit(id))
+			bare := `{"value":"` + b.get(id).Identifier.Value + `"}`
+			message := func(event, resource string) string {
+				return `{"resourceType":"Bundle","type":"message","entry":[{"resource":{"resourceType":"MessageHeader","eventCoding":{"code":"` + event + `"},
+					"sender":{"identifier":` + tt.sender + `}}},{"resource":` + resource + `}]}`
+			}
+			b.mail(
+				message("communication-request", `{"resourceType":"CommunicationRequest","about":[{"identifier":`+bare+`}]}`),
+				message("payment-reconciliation", `{"resourceType":"PaymentReconciliation","detail":[{"request":{"identifier":`+bare+`},"amount":{"value":1}}]}`),
+				decision(tt.sender, bare, "approved", "100", "2026-03-02T10:00:00+03:00"),
+			)
+			require.NoError(t, b.poll())
+			asked, err := b.store.Communications(t.Context(), id)
+			require.NoError(t, err)
+			paid, err := b.store.PaymentsOf(t.Context(), id)
+			require.NoError(t, err)
+			unmatched, err := b.store.Inbox(t.Context(), store.InboxFilter{Unmatched: true})
+			require.NoError(t, err)
+			require.Equal(t, []bool{tt.matched, tt.matched, tt.matched, !tt.matched},
+				[]bool{b.get(id).State == store.Approved, len(asked) == 1, len(paid) == 1, len(unmatched) == 2})
+			b.mail(decision(tt.sender, b.request(id), "approved", "100", "2026-03-02T10:00:00+03:00"))
+			require.NoError(t, b.poll())
+			require.Equal(t, store.Approved, b.get(id).State, "with its namespace the number is enough")
+		})
+	}
+}
