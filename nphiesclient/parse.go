@@ -219,11 +219,12 @@ func ofNPHIES(c *node) bool {
 	return e.isCode() && (system == "" || strings.Trim(e.Code, "0123456789") != "")
 }
 
-// outcomeErrors reads an OperationOutcome; issues that only inform are left out.
+// outcomeErrors reads an OperationOutcome; issues that only inform or warn are left out: they refuse nothing.
 func outcomeErrors(oo *node) []CodedError {
 	var l errorList
 	for _, i := range oo.list("issue") {
-		if s := i.str("severity"); s == "information" || s == "success" {
+		switch strings.ToLower(i.str("severity")) {
+		case "information", "success", "warning":
 			continue
 		}
 		expression := firstOf(expressionOf(i), i.first("expression").text(), i.first("location").text())

@@ -283,7 +283,7 @@ func TestParseOperationOutcome(t *testing.T) {
 	require.True(t, a.OperationOutcome)
 	require.Equal(t, "GE-00013*1@ IB-00250*1@Bundle.entry[0].resource.eventCoding", errorCodes(a.Errors))
 	a = parse(t, []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception","diagnostics":"boom"},
-		{"severity":"information","code":"informational"}]}`))
+		{"severity":"information","code":"informational"},{"severity":"warning","code":"business-rule","details":{"coding":[{"code":"BV-00001"}]}}]}`))
 	require.Equal(t, []nphiesclient.CodedError{{Code: "exception", Display: "boom", Count: 1}}, a.Errors)
 }
 

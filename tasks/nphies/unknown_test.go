@@ -378,3 +378,31 @@ func TestNumberWithoutNamespace(t *testing.T) {
 		})
 	}
 }
+
+// TestWarningBesideAnAnswer: a remark of NPHIES' beside an answer that is whole takes nothing from it.
+func TestWarningBesideAnAnswer(t *testing.T) {
+	for severity, taken := range map[string]bool{"warning": true, "Information": true, "error": false, "fatal": false} {
+		b := newBench(t)
+		claim, waiting := b.claim("PEND"), b.claim("NEVER")
+		require.NoError(t, b.submit(claim))
+		require.NoError(t, b.submit(waiting))
+		task := b.ask(waiting, store.TaskStatus, "")
+		b.rewrite(func(o map[string]any) {
+			if entries, ok := o["entry"].([]any); ok {
+				o["entry"] = append(entries, map[string]any{"resource": map[string]any{"resourceType": "OperationOutcome", "issue": []any{map[string]any{
+					"severity": severity, "code": "business-rule", "details": map[string]any{"coding": []any{map[string]any{"code": "BV-00001"}}},
+				}}}})
+			}
+		})
+		got, err := b.run(task)
+		require.NoError(t, err)
+		require.Equal(t, taken, got.State == store.FHIRTaskCompleted, severity)
+		err = b.poll()
+		require.Equal(t, store.Approved, b.get(claim).State, severity)
+		if taken {
+			require.NoError(t, err, severity)
+		} else {
+			require.Error(t, err, severity)
+		}
+	}
+}
