@@ -318,8 +318,8 @@ func parseBenefit(it *node, coverage int) Benefit {
 // benefitValue reads allowed[x] or used[x].
 func benefitValue(l *node, name string) string {
 	if m := l.get(name + "Money"); m.v != nil {
-		v, bad := told(m)
-		if bad {
+		v, ok := m.amount()
+		if !ok {
 			return unreadable
 		}
 		return v.exact() + " " + firstOf(m.str("currency"), currency)
@@ -421,13 +421,14 @@ const (
 	partNPHIESFee = "component-nphies-fee"
 )
 
-// told is the amount of a Money element, nil if there is none; bad says that there is something and that it is no number.
+// told is the amount of a Money element, nil if there is none; bad says that there is something, and that it is no number or not
+// of riyals (BV-00458). Without a currency it is taken as SAR.
 func told(n *node) (v *Amount, bad bool) {
 	if n.v == nil {
 		return nil, false
 	}
 	a, ok := n.amount()
-	if !ok {
+	if c := n.str("currency"); !ok || c != "" && !strings.EqualFold(c, currency) {
 		return nil, true
 	}
 	return &a, false

@@ -230,7 +230,7 @@ type detail struct {
 	Items   []itemDetail `json:"items,omitempty"`
 	Reasons []string     `json:"reasons,omitempty"`
 	Errors  []codeAt     `json:"errors,omitempty"`
-	// Unreadable are the categories of totals that are no number.
+	// Unreadable are the categories of totals that are no number of riyals.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
 
@@ -239,7 +239,7 @@ type itemDetail struct {
 	Outcome  string                         `json:"outcome,omitempty"`
 	Amounts  map[string]nphiesclient.Amount `json:"amounts,omitempty"`
 	Reasons  []string                       `json:"reasons,omitempty"`
-	// Unreadable are the categories whose amount is no number.
+	// Unreadable are the categories whose amount is no number of riyals.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
 
