@@ -174,17 +174,17 @@ func (h *Handlers) pollNow(ctx context.Context, license string) {
 
 // refused turns errors that NPHIES reported into what to do. again is nil when the errors are the final word ("fix") or mean
 // that the message is already there ("wait", known is true); otherwise the task fails with it: a *pauseError where others would
-// meet the same answer ("ops", payer offline), else an error to try again after.
-func (h *Handlers) refused(ctx context.Context, op string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
+// meet the same answer ("ops", payer offline), else an error to try again after. before is the code that the attempt before this
+// one ended with, if any: what one more try may cure is final when that try ends with the same code.
+func (h *Handlers) refused(op, before string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
 	class := nphiesclient.Classify(errs)
 	f := *fault.Of(class.Fault(op))
 	t = store.TroubleOf(&f)
-	retried, _ := tasks.Attempt(ctx)
 	f.Permanent = false
 	switch {
 	case class.Retry == nphiesclient.RetryWait:
 		return t, true, nil
-	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && retried > 0:
+	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && class.Code == before:
 		return t, false, nil
 	case class.Retry == nphiesclient.RetryOps && !class.Continue:
 		return t, false, &pauseError{fault: &f, payer: class.Payer}

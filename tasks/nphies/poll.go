@@ -245,7 +245,7 @@ func (h *Handlers) distribute(ctx context.Context, license string, kept uuid.UUI
 	if class.Retry == nphiesclient.RetryFix {
 		return false, class.Fault(opPoll)
 	}
-	_, known, again := h.refused(ctx, opPoll, a.Errors)
+	_, known, again := h.refused(opPoll, "", a.Errors)
 	if known || again == nil {
 		f := *fault.Of(class.Fault(opPoll))
 		f.Permanent = false
@@ -313,7 +313,7 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 			return false, nil, err
 		}
 		in.Message.ClaimID = &claim.ID
-		answer, _, again := h.interpret(ctx, claim, a)
+		answer, _, again := h.interpret(claim, a)
 		if again != nil {
 			// "Try the same again", said late: the claim's bytes are due at once, or when the pause is over.
 			h.pause(ctx, license, claim.Payer, cards.OperationPoll, again, nil)

@@ -83,7 +83,7 @@ func (h *Handlers) applyAnswer(ctx context.Context, claim store.Claim, a *nphies
 	if a.Claim != nil && !a.Claim.Request.IsZero() && !sameIdentifier(a.Claim.Request, claim.Identifier) {
 		return &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is about another claim"}
 	}
-	answer, known, again := h.interpret(ctx, claim, a)
+	answer, known, again := h.interpret(claim, a)
 	if again != nil {
 		return again
 	}
@@ -107,7 +107,7 @@ func sameIdentifier(a nphiesclient.Identifier, b store.Identifier) bool {
 
 // interpret reads a claim's answer, real-time or polled. known is true when NPHIES says that it has the claim already; again is
 // set when the answer says "try the same once more".
-func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiesclient.Answer) (out store.Answer, known bool, again error) {
+func (h *Handlers) interpret(claim store.Claim, a *nphiesclient.Answer) (out store.Answer, known bool, again error) {
 	out = store.Answer{ClaimID: claim.ID, Outcome: "error", State: store.Failed, RecheckAt: h.opt.Now().Add(h.opt.RecheckAfter)}
 	c := a.Claim
 	if c == nil {
@@ -138,7 +138,7 @@ func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiescl
 		out.ItemsApproved = &n
 	case store.Failed:
 		var t store.Trouble
-		if t, known, again = h.refused(ctx, opSubmit, c.Errors); again != nil {
+		if t, known, again = h.refused(opSubmit, claim.ErrorCode, c.Errors); again != nil {
 			return out, false, again
 		}
 		if known {

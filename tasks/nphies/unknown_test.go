@@ -406,3 +406,31 @@ func TestWarningBesideAnAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestOneMoreTry: an error that one more try may cure has that one more try, whatever went wrong before it.
+func TestOneMoreTry(t *testing.T) {
+	const once = "GE-00026"
+	for name, tt := range map[string]struct {
+		codes []string
+		state store.State
+	}{
+		"cured":                {[]string{once}, store.Approved},
+		"twice":                {[]string{once, once}, store.Failed},
+		"after a timeout":      {[]string{"GE-00014", once}, store.Approved},
+		"twice after one":      {[]string{"GE-00014", once, once}, store.Failed},
+		"a timeout in between": {[]string{once, "GE-00014", once}, store.Approved},
+		"an unknown code":      {[]string{"GE-00014", "GE-99999", "GE-99999"}, store.Failed},
+		"two that differ":      {[]string{once, "GE-99999"}, store.Approved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			id := b.claim("APPROVE")
+			for _, code := range tt.codes {
+				b.answer(code, 1)
+				_ = b.submit(id)
+			}
+			_ = b.submit(id)
+			require.Equal(t, tt.state, b.get(id).State)
+		})
+	}
+}
