@@ -646,3 +646,59 @@ func TestOwnEligibilityCheck(t *testing.T) {
 	_, err = build(own, false, find(answer, away))
 	require.ErrorIs(t, err, away)
 }
+
+// TestTextLengths: half as many characters are for Arabic letters only, where the guide says so; too much is told once.
+func TestTextLengths(t *testing.T) {
+	t.Parallel()
+	type doc = nphiesclient.ClaimDocument
+	info := func(category string) func(d *doc, s string) {
+		return func(d *doc, s string) {
+			for i := range d.Supporting {
+				if d.Supporting[i].Category == category {
+					d.Supporting[i].Text = s
+				}
+			}
+		}
+	}
+	name := func(d *doc, s string) { d.Patient.Name = s }
+	for _, c := range []struct {
+		what   string
+		set    func(d *doc, s string)
+		text   string
+		length int
+		ok     bool
+	}{
+		{"plan", info("treatment-plan"), "–", 250, true},
+		{"plan", info("treatment-plan"), "≥", 251, false},
+		{"plan", info("treatment-plan"), "’", 250, true},
+		{"plan", info("treatment-plan"), "ع", 125, true},
+		{"plan", info("treatment-plan"), "ع", 126, false},
+		{"plan", info("treatment-plan"), "x", 251, false},
+		{"concept", info("chief-complaint"), "ع", 250, true},
+		{"concept", info("chief-complaint"), "ع", 251, false},
+		{"name", name, "é", 250, true},
+		{"name", name, "Ž", 250, true},
+		{"name", name, "ع", 125, true},
+		{"name", name, "ع", 126, false},
+	} {
+		d := example(t, "claims/01-professional-approved.json").Claim
+		c.set(d, strings.Repeat(c.text, c.length))
+		r, err := nphiesclient.BuildClaim(d, buildOptions())
+		if c.ok {
+			require.NoError(t, err, "%s %s %d", c.what, c.text, c.length)
+			require.Empty(t, r.Warnings, "%s %s %d", c.what, c.text, c.length)
+			continue
+		}
+		var invalid *nphiesclient.InvalidError
+		require.ErrorAs(t, err, &invalid, "%s %s %d", c.what, c.text, c.length)
+		require.Equal(t, []string{"length"}, rulesOf(invalid.Findings), "%s %s %d", c.what, c.text, c.length)
+		// The finished message, whoever made it, is judged alike.
+		o := buildOptions()
+		var errRules error
+		o.Rules, errRules = nphiesclient.ParseRules("length=off")
+		require.NoError(t, errRules)
+		r, err = nphiesclient.BuildClaim(d, o)
+		require.NoError(t, err)
+		require.Equal(t, []string{"length"}, rulesOf(check(r)), "%s %s %d", c.what, c.text, c.length)
+	}
+}

@@ -174,7 +174,7 @@ func (p *preflight) member(name string, v any, path, parent string) {
 		case name == "reference" && p.m.find(v) == nil:
 			p.add("RE-00169", parent, "points at a resource that is not in the Bundle")
 		}
-		p.length(name, v, path)
+		p.length(name, v, path, parent)
 	case []any:
 		if len(v) == 0 {
 			p.add("GE-00013", path, "empty: FHIR knows no empty elements")
@@ -235,16 +235,24 @@ func (p *preflight) codings(n node, at string) {
 	}
 }
 
-// longest are the longest texts by element, for Latin letters and, where the guide gives two, for others.
+// longest are the longest texts by element, where it matters with the element that holds it, for Latin letters and, where the
+// guide gives two, for Arabic ones.
 //
 // Source: Implementation Guide, table of data types.
 var longest = map[string][2]int{
-	"id": {64, 0}, "code": {30, 0}, "system": {255, 0}, "url": {255, 0}, "reference": {250, 0}, "display": {100, 0}, "text": {250, 125},
-	"family": {100, 50}, "title": {250, 125}, "valueString": {250, 125}, "network": {30, 0}, "dependent": {10, 0}, "disposition": {250, 0},
+	"id": {64, 0}, "code": {30, 0}, "system": {255, 0}, "url": {255, 0}, "reference": {250, 0}, "display": {100, 0}, "text": {250, 0},
+	"name.text": {250, 125}, "family": {100, 50}, "title": {250, 125}, "valueString": {250, 125}, "network": {30, 0}, "dependent": {10, 0},
+	"disposition": {250, 0},
 }
 
-func (p *preflight) length(name, value, path string) {
-	if limit, ok := longest[name]; ok {
+// length checks a text against the longest of its element; parent is the path of what holds it.
+func (p *preflight) length(name, value, path, parent string) {
+	holder, _, _ := strings.Cut(parent[strings.LastIndexByte(parent, '.')+1:], "[")
+	limit, ok := longest[holder+"."+name]
+	if !ok {
+		limit, ok = longest[name]
+	}
+	if ok {
 		if n, most := tooLong(value, limit[0], limit[1]); n > most {
 			p.add(ruleLength, path, "has %d characters, NPHIES takes %d", n, most)
 		}

@@ -34,9 +34,9 @@ func (c *check) oneOf(value, rule, path string, allowed ...string) {
 }
 
 // tooLong returns how many characters a text has and how many the guide allows. Where it gives two lengths, half is for text
-// with other than Latin letters.
+// with Arabic letters.
 func tooLong(value string, limit, half int) (n, most int) {
-	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxLatin1 }) {
+	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return unicode.Is(unicode.Arabic, r) }) {
 		limit = half
 	}
 	return utf8.RuneCountInString(value), limit
@@ -495,7 +495,7 @@ func (c *check) info(x Info, at string) {
 			c.add(ruleDocument, at+".value", "is given together with a reason for its absence")
 		}
 	case known && kind.shape == infoText:
-		c.text(x.Text, ruleCardinality, at+".text", 250, 125)
+		c.need(x.Text, ruleCardinality, at+".text")
 	case known && kind.shape == infoCode:
 		if x.Code == "" && x.Text == "" && x.Start == "" {
 			c.add(ruleCardinality, at+".code", "is missing")
@@ -527,7 +527,11 @@ func (c *check) info(x Info, at string) {
 	if x.Category == "days-supply" && x.Value != nil && x.Value.d.Sign() <= 0 {
 		c.add("BV-00376", at+".value", "must be above zero")
 	}
-	c.length(x.Text, at+".text", 250, 125)
+	half := 125
+	if x.Code != "" || known && kind.shape == infoCode {
+		half = 0 // the words of a code, not a valueString
+	}
+	c.length(x.Text, at+".text", 250, half)
 	c.length(x.Code, at+".code", 30, 0)
 	c.length(x.Display, at+".display", 100, 0)
 	if x.Start != "" || x.End != "" {
