@@ -46,7 +46,9 @@ func (p *preflight) sequences(r *node, list, rule, at string) map[string]bool {
 	seen := map[string]bool{}
 	for i, x := range r.list(list) {
 		s := x.str("sequence")
-		p.need(s != "" && !seen[s], rule, fmt.Sprintf("%s.%s[%d].sequence", at, list, i), "is missing or used twice")
+		if s == "" || seen[s] {
+			p.advise("Number the entries 1, 2, 3.", rule, fmt.Sprintf("%s.%s[%d].sequence", at, list, i), "is missing or used twice")
+		}
 		seen[s] = true
 	}
 	return seen
@@ -120,7 +122,7 @@ func (p *preflight) line(it *node, at string) Amount {
 	unit, okUnit := it.get("unitPrice").amount()
 	quantity, err := ParseNumber(it.get("quantity").str("value"))
 	if !okNet || !okUnit || err != nil {
-		p.add(ruleCardinality, at, "quantity, unitPrice and net must be numbers")
+		p.must(false, at, "quantity, unitPrice and net must be numbers")
 		return net
 	}
 	factor := Number{d: decimal.NewFromInt(1)}

@@ -35,7 +35,7 @@ func toSecond(s string) bool { return len(s) >= len("2026-01-01T00:00:00Z") && !
 func (p *preflight) organization(r *node, at string) {
 	id, receiver := firstIdentifier(r).Value, p.m.header.first("destination").get("receiver").get("identifier").str("value")
 	active, _ := r.boolean("active")
-	p.need(active, ruleCardinality, at+".active", "must be true")
+	p.must(active, at+".active", "must be true")
 	switch {
 	case hasProfile(r, "provider-organization"):
 		p.need(id == p.sender(), "GE-00031", at+".identifier", "differs from the sender's licence")
@@ -59,8 +59,8 @@ func (p *preflight) patient(r *node, at string) {
 		p.need(codeOf(id.get("type")) != "PPN" || extensionCode(id, "identifier-country") != "", "BV-00481", path, "country is missing")
 	}
 	active, _ := r.boolean("active")
-	p.need(active, ruleCardinality, at+".active", "must be true")
-	p.need(len(r.list("name")) == 1 && r.first("name").str("text") != "", ruleCardinality, at+".name", "must be one, with text")
+	p.must(active, at+".active", "must be true")
+	p.must(len(r.list("name")) == 1 && r.first("name").str("text") != "", at+".name", "must be one, with text")
 	p.need(r.str("gender") != "", ruleCardinality, at+".gender", "is missing")
 	born := parseTime(r.str("birthDate"))
 	p.need(born.Year() >= 1900 && !born.After(p.now), "BV-00848", at+".birthDate", "must lie between 1900-01-01 and today")
@@ -70,7 +70,7 @@ func (p *preflight) patient(r *node, at string) {
 
 func (p *preflight) coverage(r *node, at string) {
 	p.need(firstIdentifier(r).Value != "", ruleCardinality, at+".identifier", "member number is missing")
-	p.need(r.str("status") == "active", ruleCardinality, at+".status", "must be active")
+	p.must(r.str("status") == "active", at+".status", "must be active")
 	p.one(codeOf(r.get("type")), "IB-00109", at+".type", "EHCPOL", "PUBLICPOL")
 	p.need(r.get("policyHolder").str("reference") != "", "IC-01564", at+".policyHolder", "is missing")
 	p.need(r.get("beneficiary").str("reference") != "", ruleCardinality, at+".beneficiary", "is missing")

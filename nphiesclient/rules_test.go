@@ -232,6 +232,14 @@ var documentRules = map[string]func(t *testing.T) error{
 		_, err := nphiesclient.BuildClaim(d, buildOptions())
 		return err
 	},
+	"amount": func(t *testing.T) error {
+		t.Helper()
+		d := example(t, "claims/01-professional-approved.json").Claim
+		less := nphiesclient.MustAmount("-20")
+		d.Items[0].PatientShare = &less
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		return err
+	},
 	"BV-00076": func(t *testing.T) error {
 		t.Helper()
 		d := example(t, "claims/01-professional-approved.json").Claim

@@ -180,10 +180,10 @@ func (c *check) patient(p Patient, path string) {
 		c.text(g, ruleCardinality, fmt.Sprintf("%s.given[%d]", path, i), 100, 50)
 	}
 	if c.need(p.Gender, ruleCardinality, path+".gender") {
-		c.oneOf(p.Gender, ruleDocument, path+".gender", "male", "female", "other", "unknown")
+		c.oneOf(p.Gender, ruleCode, path+".gender", "male", "female", "other", "unknown")
 	}
 	if p.AdministrativeGender != "" {
-		c.oneOf(p.AdministrativeGender, ruleDocument, path+".administrative_gender", "male", "female", "unknown", "U", "N", "A", "B", "C")
+		c.oneOf(p.AdministrativeGender, ruleCode, path+".administrative_gender", "male", "female", "unknown", "U", "N", "A", "B", "C")
 	} else if p.Gender == "other" {
 		c.add(ruleCardinality, path+".administrative_gender", "is missing: the gender other needs a code of its own")
 	}
@@ -208,7 +208,7 @@ func (c *check) coverage(v *Coverage) {
 	}
 	c.text(v.PolicyHolder, "IC-01564", "coverage.policy_holder", 250, 125)
 	if c.need(v.Relationship, ruleCardinality, "coverage.relationship") {
-		c.oneOf(v.Relationship, ruleDocument, "coverage.relationship", "self", "spouse", "child", "parent", "common", "other", "injured")
+		c.oneOf(v.Relationship, ruleCode, "coverage.relationship", "self", "spouse", "child", "parent", "common", "other", "injured")
 	}
 	if v.Subscriber != nil {
 		if v.Relationship == "self" {
@@ -224,7 +224,7 @@ func (c *check) coverage(v *Coverage) {
 
 func (c *check) priority(p string) {
 	if p != "" {
-		c.oneOf(p, ruleDocument, "priority", "normal", "stat", "deferred")
+		c.oneOf(p, ruleCode, "priority", "normal", "stat", "deferred")
 	}
 }
 
@@ -303,7 +303,7 @@ func (c *check) careTeam(d *ClaimDocument, kind claimKind) {
 		c.add(ruleCardinality, "care_team", "is missing: a %s claim names who treated", d.Type)
 	}
 	if d.Type == "pharmacy" && len(d.CareTeam) > 0 {
-		c.add(ruleCardinality, "care_team", "is not part of a pharmacy claim; name the prescriber in prescription")
+		c.advise("Take the care team out.", ruleCardinality, "care_team", "is not part of a pharmacy claim; name the prescriber in prescription")
 	}
 	for i, m := range d.CareTeam {
 		at := fmt.Sprintf("care_team[%d]", i)
@@ -311,7 +311,7 @@ func (c *check) careTeam(d *ClaimDocument, kind claimKind) {
 		c.text(m.Name, ruleCardinality, at+".name", 250, 125)
 		c.need(m.Specialty, ruleCardinality, at+".specialty")
 		if m.Role != "" {
-			c.oneOf(m.Role, ruleDocument, at+".role", "primary", "assist", "supervisor", "other")
+			c.oneOf(m.Role, ruleCode, at+".role", "primary", "assist", "supervisor", "other")
 		}
 	}
 }
@@ -330,13 +330,13 @@ func (c *check) encounter(d *ClaimDocument, kind claimKind) {
 		if allowed == nil {
 			allowed = []string{"AMB", "EMER", "HH", "VR", "IMP", "SS"}
 		}
-		c.oneOf(e.Class, ruleDocument, "encounter.class", allowed...)
+		c.oneOf(e.Class, ruleCode, "encounter.class", allowed...)
 	}
 	if d.Type == "professional" && (e.Class == "EMER") != (d.SubType == "emr") {
 		c.add("BV-00755", "encounter.class", "EMER and the subtype emr go together")
 	}
 	if e.Status != "" {
-		c.oneOf(e.Status, ruleDocument, "encounter.status",
+		c.oneOf(e.Status, ruleCode, "encounter.status",
 			"planned", "arrived", "triaged", "in-progress", "onleave", "finished", "cancelled")
 	}
 	start, okStart := c.moment(e.Start, "BV-00811", "encounter.start", false)
@@ -428,7 +428,7 @@ func (c *check) diagnoses(d *ClaimDocument) {
 		case "":
 			c.need("", ruleCardinality, at+".type")
 		default:
-			c.oneOf(x.Type, ruleDocument, at+".type", "principal", "secondary", "differential", "admitting", "discharge")
+			c.oneOf(x.Type, ruleCode, at+".type", "principal", "secondary", "differential", "admitting", "discharge")
 		}
 		if (x.OnAdmission != "" || x.ConditionOnset != "") && !institutional {
 			c.add(ruleDocument, at, "on_admission and condition_onset belong to institutional claims")
@@ -545,7 +545,7 @@ func (c *check) attachment(a *Attachment, at string) {
 		return
 	}
 	if c.need(a.ContentType, ruleCardinality, at+".content_type") {
-		c.oneOf(a.ContentType, ruleDocument, at+".content_type", "application/pdf", "image/jpeg")
+		c.oneOf(a.ContentType, ruleCode, at+".content_type", "application/pdf", "image/jpeg")
 	}
 	c.text(a.Title, ruleCardinality, at+".title", 250, 125)
 	c.moment(a.Created, ruleCardinality, at+".created", true)
@@ -612,10 +612,10 @@ func (c *check) references(d *ClaimDocument) {
 	for i, r := range d.Related {
 		at := fmt.Sprintf("related[%d]", i)
 		c.identifier(r.ClaimNumber, "BV-00725", at+".claim_number")
-		c.oneOf(r.Relationship, ruleDocument, at+".relationship", "prior", "associated", "extend", "appealing")
+		c.oneOf(r.Relationship, "BV-00725", at+".relationship", "prior", "associated", "extend", "appealing")
 	}
 	if d.Accident != nil {
-		c.oneOf(d.Accident.Type, "IB-00242", "accident.type", "MVA", "WPA")
+		c.oneOf(d.Accident.Type, ruleCode, "accident.type", "MVA", "WPA")
 		c.date(d.Accident.Date, ruleCardinality, "accident.date")
 	}
 	c.length(d.Prescription, "prescription", 100, 0)
