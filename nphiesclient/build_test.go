@@ -778,3 +778,24 @@ func TestTextLengths(t *testing.T) {
 		require.Equal(t, []string{"length"}, rulesOf(check(r)), "%s %s %d", c.what, c.text, c.length)
 	}
 }
+
+// TestCreatedAheadOfOurClock: another system's clock may be ahead by as much in a document as in a ready message.
+func TestCreatedAheadOfOurClock(t *testing.T) {
+	t.Parallel()
+	for ahead, ok := range map[time.Duration]bool{90 * time.Second: true, 15 * time.Minute: true, 16 * time.Minute: false} {
+		created := fixedNow.Add(ahead).Format(time.RFC3339)
+		claim := example(t, "claims/01-professional-approved.json").Claim
+		claim.Created = created
+		check := example(t, "eligibility/01-eligible.json").Eligibility
+		check.Created = created
+		_, claimErr := nphiesclient.BuildClaim(claim, buildOptions())
+		_, checkErr := nphiesclient.BuildEligibility(check, buildOptions())
+		if ok {
+			require.NoError(t, claimErr, ahead)
+			require.NoError(t, checkErr, ahead)
+			continue
+		}
+		requireFinding(t, claimErr, "BV-00064", "created")
+		requireFinding(t, checkErr, "BV-00062", "created")
+	}
+}

@@ -234,7 +234,7 @@ func (c *check) created(value, rule string) time.Time {
 		return c.now
 	}
 	t, ok := c.moment(value, rule, "created", true)
-	if ok && t.After(c.now) {
+	if ok && t.After(c.now.Add(clockSkew)) {
 		c.add(rule, "created", "lies in the future")
 	}
 	return t
