@@ -250,7 +250,7 @@ func (p *preflight) codings(n node, at string) {
 var longest = map[string][2]int{
 	"id": {64, 0}, "code": {30, 0}, "system": {255, 0}, "url": {255, 0}, "reference": {250, 0}, "display": {100, 0}, "text": {250, 0},
 	"name.text": {250, 125}, "family": {100, 50}, "title": {250, 125}, "valueString": {250, 125}, "network": {30, 0}, "dependent": {10, 0},
-	"disposition": {250, 0},
+	"disposition": {250, 0}, "class.value": {30, 0},
 }
 
 // length checks a text against the longest of its element; parent is the path of what holds it.

@@ -65,6 +65,7 @@ func (p *preflight) quotes(r *node, at, use string) {
 	references := slices.ContainsFunc(r.list("insurance"), func(i *node) bool { return i.has("preAuthRef") })
 	answer, call := has("priorauth-response") || has("priorauthresponse"), has("authorization-offline-date")
 	p.need(!references || answer || call, "BV-00420", x(at, "priorauth-response"), "is missing: preAuthRef needs it, or an offline date")
+	p.need(!answer || !call, "BV-00462", x(at, "authorization-offline-date"), "the authorization's answer and an offline date exclude each other")
 	p.need(references || (!answer && !call), "BV-00449", at+".insurance[0].preAuthRef", "is missing")
 	if use != UseClaim {
 		return

@@ -118,6 +118,14 @@ func (p *preflight) line(it *node, at string) Amount {
 	for _, name := range []string{"unitPrice", "net"} {
 		p.need(it.get(name).str("currency") == currency, "BV-00096", at+"."+name+".currency", "must be SAR")
 	}
+	for _, name := range []string{"tax", "patient-share", "payer-share"} {
+		if e, ok := it.extension(name); ok {
+			money := e.get("valueMoney")
+			v, _ := money.amount()
+			p.need(v.twoPlaces(), "GE-00028", x(at, name), "has more than two decimals")
+			p.need(money.str("currency") == currency, "BV-00096", x(at, name), "must be in SAR")
+		}
+	}
 	net, okNet := it.get("net").amount()
 	unit, okUnit := it.get("unitPrice").amount()
 	quantity, err := ParseNumber(it.get("quantity").str("value"))
@@ -136,7 +144,6 @@ func (p *preflight) line(it *node, at string) Amount {
 	tax, _ := taxExt.get("valueMoney").amount()
 	p.need(unit.twoPlaces(), "GE-00028", at+".unitPrice", "has more than two decimals")
 	p.need(net.twoPlaces(), "GE-00028", at+".net", "has more than two decimals")
-	p.need(tax.twoPlaces(), "GE-00028", x(at, "tax"), "has more than two decimals")
 	packageExt, _ := it.extension("package")
 	isPackage, _ := packageExt.boolean("valueBoolean")
 	name := "detail"
