@@ -238,8 +238,10 @@ func (b *bench) mail(messages ...string) {
 		if !bytes.Contains(body, []byte(`"poll-request"`)) {
 			return false
 		}
-		entries := []string{`{"resource":{"resourceType":"MessageHeader","id":"h","eventCoding":{"code":"poll-response"},"response":{"code":"ok"}}}`,
-			`{"resource":{"resourceType":"Task","status":"completed"}}`}
+		entries := []string{
+			`{"resource":{"resourceType":"MessageHeader","id":"h","eventCoding":{"code":"poll-response"},"response":{"code":"ok"}}}`,
+			`{"resource":{"resourceType":"Task","status":"completed"}}`,
+		}
 		for _, m := range messages {
 			entries = append(entries, `{"resource":`+m+`}`)
 		}
