@@ -249,3 +249,32 @@ func TestAppendOnlyTables(t *testing.T) {
 		require.Equal(t, "23001", pg.Code, q)
 	}
 }
+
+// TestAnswerThatReturnedSurvivesTheWayDown: the older schema has each content of a claim's answers once; no version is lost for it.
+func TestAnswerThatReturnedSurvivesTheWayDown(t *testing.T) {
+	ctx, dsn := t.Context(), testenv.EmptyDatabaseURL(t)
+	_, err := migrations.Up(ctx, dsn)
+	require.NoError(t, err)
+	c, err := pgx.Connect(ctx, dsn)
+	require.NoError(t, err)
+	defer c.Close(ctx)
+	const id = "00000000-0000-4000-8000-000000000001"
+	_, err = c.Exec(ctx, `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, claim_type, item_count, amount_claimed, header_id, bundle_id, source_hash)
+		VALUES ($1, 'L', 's', 'v', 'P', 'professional', 1, 1, 'h', 'b', 'x')`, id)
+	require.NoError(t, err)
+	_, err = c.Exec(ctx, `INSERT INTO messages (id, direction, event, license, claim_id, body) VALUES ($1, 'in', 'claim-response', 'L', $1, '{}')`, id)
+	require.NoError(t, err)
+	_, err = c.Exec(ctx, `INSERT INTO claim_responses (id, claim_id, version, message_id, fingerprint, outcome, state)
+		SELECT gen_random_uuid(), $1, v, $1, CASE v % 2 WHEN 0 THEN 'b' ELSE 'a' END, 'complete', 'partial' FROM generate_series(1, 4) v`, id)
+	require.NoError(t, err)
+	for name := ""; name != "20261126000050_answers_return.sql"; {
+		name, err = migrations.Down(ctx, dsn)
+		require.NoError(t, err)
+		require.NotEmpty(t, name)
+	}
+	rows, err := c.Query(ctx, `SELECT fingerprint FROM claim_responses ORDER BY version`)
+	require.NoError(t, err)
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b", "a/3", "b/4"}, got)
+}

@@ -45,7 +45,7 @@ type Answer struct {
 
 // CodedError is one error as received. The same code at the same place is counted, not repeated.
 type CodedError struct {
-	// Code is for example "BV-00251" or "1658"; of an OperationOutcome without a coding it is the FHIR issue type.
+	// Code is for example "BV-00251" or "1658"; of an OperationOutcome without a code of NPHIES' it is the FHIR issue type.
 	Code string `json:"code,omitempty"`
 	// Display is the sender's text.
 	Display string `json:"display,omitempty"`
@@ -85,7 +85,7 @@ type ClaimAnswer struct {
 	// Items are sorted by sequence; Added are the payer's own lines, as of an advanced authorization.
 	Items, Added []ItemAnswer
 	// Totals by category, as in ItemAnswer.Amounts. Empty if the answer has none: nothing is computed. Unreadable names the
-	// categories whose total is there and is no number.
+	// categories whose total is there and is no number of riyals.
 	Totals     map[string]Amount
 	Unreadable []string
 	// Reasons are all adjudication reasons, each once, in order of appearance.
@@ -110,7 +110,7 @@ type ItemAnswer struct {
 	// Outcome is approved, rejected, partial, pended; "" if absent.
 	Outcome string
 	// Amounts by category: submitted, eligible, copay, deductible, benefit, tax, patientShare, rejected and others, in
-	// their official spelling, save "copay" for coPay. Unreadable names the categories whose amount is there and is no number.
+	// their official spelling, save "copay" for coPay. Unreadable names the categories whose amount is there and is no number of riyals.
 	Amounts    map[string]Amount
 	Unreadable []string
 	// Values by category are numbers without currency: approved-quantity, eligpercent.
@@ -245,7 +245,7 @@ type PaymentAnswer struct {
 	Payment Identifier
 	Method  string
 	// Amount is the money transferred, the sum of the details; nil when the message tells none, or with Unreadable set one that
-	// is no number.
+	// is no number of riyals.
 	Amount     *Amount
 	Unreadable bool
 	// Date is the day of the transfer, Period what it settles.
@@ -267,7 +267,7 @@ type PaymentDetail struct {
 	// Amount = Payment + EarlyFee + NPHIESFee; fees are negative. Each is nil when the message does not tell it, or not so that
 	// it can be read.
 	Amount, Payment, EarlyFee, NPHIESFee *Amount
-	// Unreadable names the elements whose amount is there and is no number.
+	// Unreadable names the elements whose amount is there and is no number of riyals.
 	Unreadable []string
 }
 

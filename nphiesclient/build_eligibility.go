@@ -88,13 +88,13 @@ func (c *check) eligibility(d *EligibilityDocument) {
 	c.priority(d.Priority)
 	for i, p := range d.Purpose {
 		at := fmt.Sprintf("purpose[%d]", i)
-		c.oneOf(p, ruleDocument, at, "validation", "benefits", "discovery", "auth-requirements")
+		c.oneOf(p, ruleCode, at, "validation", "benefits", "discovery", "auth-requirements")
 		if slices.Contains(d.Purpose[:i], p) {
 			c.add(ruleDocument, at, "is given twice")
 		}
 	}
 	if d.Coverage == nil && !slices.Contains(d.Purpose, "discovery") {
-		c.add(ruleCardinality, "purpose", "must include discovery when no coverage is given")
+		c.advise("Add discovery, or enter the coverage.", ruleCardinality, "purpose", "must include discovery when no coverage is given")
 	}
 	today := day(c.now)
 	switch {

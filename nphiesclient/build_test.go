@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -308,6 +309,17 @@ func TestFindings(t *testing.T) {
 		{"BV-00449", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
 		{"BV-00506", "supporting_information", func(d *doc) { d.Newborn = true }},
 		{"IB-00242", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
+		{"IB-00242", "priority", func(d *doc) { d.Priority = "urgent" }},
+		{"IB-00242", "patient.gender", func(d *doc) { d.Patient.Gender = "m" }},
+		{"IB-00242", "patient.administrative_gender", func(d *doc) { d.Patient.AdministrativeGender = "X" }},
+		{"IB-00242", "coverage.relationship", func(d *doc) { d.Coverage.Relationship = "wife" }},
+		{"IB-00242", "care_team[0].role", func(d *doc) { d.CareTeam[0].Role = "doctor" }},
+		{"IB-00242", "encounter.class", func(d *doc) { d.Encounter.Class = "IMP" }},
+		{"IB-00242", "encounter.status", func(d *doc) { d.Encounter.Status = "done" }},
+		{"IB-00242", "diagnoses[0].type", func(d *doc) { d.Diagnoses[0].Type = "main" }},
+		{"BV-00725", "related[0].relationship", func(d *doc) { d.Related = []nphiesclient.RelatedClaim{{ClaimNumber: "C", Relationship: "before"}} }},
+		{"amount", "items[0].tax", func(d *doc) { d.Items[0].Tax = amount("-1") }},
+		{"amount", "items[0].patient_share", func(d *doc) { d.Items[0].PatientShare = amount("-0.01") }},
 	} {
 		t.Run(c.rule+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -315,7 +327,71 @@ func TestFindings(t *testing.T) {
 			c.breakIt(d)
 			_, err := nphiesclient.BuildClaim(d, nphiesclient.BuildOptions{Now: fixedNow, License: "DEMO-PR-0001"})
 			requireFinding(t, err, c.rule, c.path)
+			var invalid *nphiesclient.InvalidError
+			require.ErrorAs(t, err, &invalid)
+			o := nphiesclient.BuildOptions{Now: fixedNow, License: "DEMO-PR-0001"}
+			for _, f := range invalid.Findings {
+				require.NotEmpty(t, f.Fix, f)
+			}
+			off := ""
+			for _, r := range rulesOf(invalid.Findings) {
+				off += r + "=off "
+			}
+			o.Rules, err = nphiesclient.ParseRules(off)
+			require.NoError(t, err, "each can be switched")
+			if r, err := nphiesclient.BuildClaim(d, o); err == nil {
+				require.Empty(t, r.Warnings)
+			}
 		})
+	}
+	for _, relationship := range []string{"self", "spouse", "child", "parent", "common", "other", "injured"} {
+		d := example(t, "claims/01-professional-approved.json").Claim
+		d.Coverage.Relationship = relationship
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		require.NoError(t, err, relationship)
+	}
+}
+
+// TestAdviceFits: what to do depends on what is wrong, also where one rule asks for many things.
+func TestAdviceFits(t *testing.T) {
+	t.Parallel()
+	type doc = nphiesclient.ClaimDocument
+	for _, c := range []struct {
+		file, path, fix string
+		breakIt         func(d *doc)
+	}{
+		{"01-professional-approved", "care_team", "Enter what is missing.", func(d *doc) { d.CareTeam = nil }},
+		{"02-pharmacy-approved", "care_team", "Take the care team out.", func(d *doc) {
+			d.CareTeam = []nphiesclient.CareMember{{License: "L", Name: "N", Specialty: "08.00"}}
+		}},
+		{"01-professional-approved", "items[0].quantity", "Enter a quantity above zero.", func(d *doc) { d.Items[0].Quantity = nphiesclient.MustNumber("-1") }},
+	} {
+		d := example(t, "claims/"+c.file+".json").Claim
+		c.breakIt(d)
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		requireFinding(t, err, "IC-01428", c.path)
+		var invalid *nphiesclient.InvalidError
+		require.ErrorAs(t, err, &invalid)
+		i := slices.IndexFunc(invalid.Findings, func(f nphiesclient.Finding) bool { return f.Path == c.path })
+		require.Equal(t, c.fix, invalid.Findings[i].Fix)
+	}
+	good := goodMessages(t)
+	for _, c := range []struct{ message, place, value, fix string }{
+		{"professional", "Patient/name", ``, "Correct this element."},
+		{"professional", "Patient/gender", ``, "Enter what is missing."},
+		{"professional", "Claim/careTeam/0/sequence", ``, "Number the entries 1, 2, 3."},
+		{"professional", "Claim/careTeam/0/provider", ``, "Correct this element."},
+		{"professional", "Claim/insurance/0/focal", `"true"`, "Write it without quotes."},
+		{"professional", "Coverage/network", `"a\u0007"`, "Take the control characters out."},
+		{"professional", "Coverage/network", `""`, "Leave the empty element out, or send the message again from the system that made it."},
+	} {
+		broken := *good[c.message]
+		broken.Body = damage(t, broken.Body, c.place, c.value)
+		var fixes []string
+		for _, f := range check(&broken) {
+			fixes = append(fixes, f.Fix)
+		}
+		require.Contains(t, fixes, c.fix, "%s: %v", c.place, check(&broken))
 	}
 }
 
@@ -645,4 +721,81 @@ func TestOwnEligibilityCheck(t *testing.T) {
 	away := errors.New("the record is away")
 	_, err = build(own, false, find(answer, away))
 	require.ErrorIs(t, err, away)
+}
+
+// TestTextLengths: half as many characters are for Arabic letters only, where the guide says so; too much is told once.
+func TestTextLengths(t *testing.T) {
+	t.Parallel()
+	type doc = nphiesclient.ClaimDocument
+	info := func(category string) func(d *doc, s string) {
+		return func(d *doc, s string) {
+			for i := range d.Supporting {
+				if d.Supporting[i].Category == category {
+					d.Supporting[i].Text = s
+				}
+			}
+		}
+	}
+	name := func(d *doc, s string) { d.Patient.Name = s }
+	for _, c := range []struct {
+		what   string
+		set    func(d *doc, s string)
+		text   string
+		length int
+		ok     bool
+	}{
+		{"plan", info("treatment-plan"), "–", 250, true},
+		{"plan", info("treatment-plan"), "≥", 251, false},
+		{"plan", info("treatment-plan"), "’", 250, true},
+		{"plan", info("treatment-plan"), "ع", 125, true},
+		{"plan", info("treatment-plan"), "ع", 126, false},
+		{"plan", info("treatment-plan"), "x", 251, false},
+		{"concept", info("chief-complaint"), "ع", 250, true},
+		{"concept", info("chief-complaint"), "ع", 251, false},
+		{"name", name, "é", 250, true},
+		{"name", name, "Ž", 250, true},
+		{"name", name, "ع", 125, true},
+		{"name", name, "ع", 126, false},
+	} {
+		d := example(t, "claims/01-professional-approved.json").Claim
+		c.set(d, strings.Repeat(c.text, c.length))
+		r, err := nphiesclient.BuildClaim(d, buildOptions())
+		if c.ok {
+			require.NoError(t, err, "%s %s %d", c.what, c.text, c.length)
+			require.Empty(t, r.Warnings, "%s %s %d", c.what, c.text, c.length)
+			continue
+		}
+		var invalid *nphiesclient.InvalidError
+		require.ErrorAs(t, err, &invalid, "%s %s %d", c.what, c.text, c.length)
+		require.Equal(t, []string{"length"}, rulesOf(invalid.Findings), "%s %s %d", c.what, c.text, c.length)
+		// The finished message, whoever made it, is judged alike.
+		o := buildOptions()
+		var errRules error
+		o.Rules, errRules = nphiesclient.ParseRules("length=off")
+		require.NoError(t, errRules)
+		r, err = nphiesclient.BuildClaim(d, o)
+		require.NoError(t, err)
+		require.Equal(t, []string{"length"}, rulesOf(check(r)), "%s %s %d", c.what, c.text, c.length)
+	}
+}
+
+// TestCreatedAheadOfOurClock: another system's clock may be ahead by as much in a document as in a ready message.
+func TestCreatedAheadOfOurClock(t *testing.T) {
+	t.Parallel()
+	for ahead, ok := range map[time.Duration]bool{90 * time.Second: true, 15 * time.Minute: true, 16 * time.Minute: false} {
+		created := fixedNow.Add(ahead).Format(time.RFC3339)
+		claim := example(t, "claims/01-professional-approved.json").Claim
+		claim.Created = created
+		check := example(t, "eligibility/01-eligible.json").Eligibility
+		check.Created = created
+		_, claimErr := nphiesclient.BuildClaim(claim, buildOptions())
+		_, checkErr := nphiesclient.BuildEligibility(check, buildOptions())
+		if ok {
+			require.NoError(t, claimErr, ahead)
+			require.NoError(t, checkErr, ahead)
+			continue
+		}
+		requireFinding(t, claimErr, "BV-00064", "created")
+		requireFinding(t, checkErr, "BV-00062", "created")
+	}
 }

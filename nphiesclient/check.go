@@ -74,6 +74,13 @@ func (p *preflight) need(ok bool, rule, path, text string) {
 	}
 }
 
+// must is need for an element that is there and not as it ought to be, or too often.
+func (p *preflight) must(ok bool, path, text string) {
+	if !ok {
+		p.advise("Correct this element.", ruleCardinality, path, "%s", text)
+	}
+}
+
 // future reports whether a time lies ahead by more than clocks may differ.
 func (p *preflight) future(t time.Time) bool { return t.After(p.now.Add(clockSkew)) }
 
@@ -90,8 +97,7 @@ func (p *preflight) envelope() {
 	p.need(guid.MatchString(h.str("id")), "BV-00168", head+".id", "must be a GUID in lower case")
 	p.need(b.str("type") == "message", "BV-00130", "Bundle.type", "must be message")
 	ts := b.str("timestamp")
-	p.need(len(ts) >= len("2026-01-01T00:00:00Z") && !parseTime(ts).IsZero(), ruleCardinality, "Bundle.timestamp",
-		"must be a time to the second with zone")
+	p.must(len(ts) >= len("2026-01-01T00:00:00Z") && !parseTime(ts).IsZero(), "Bundle.timestamp", "must be a time to the second with zone")
 	p.need(hasProfile(b, "bundle"), "BV-00225", "Bundle.meta.profile", "must start with the bundle profile and its version")
 	p.need(len(p.m.entries) > 0 && p.m.entries[0].resource == h, "BV-00126", "Bundle.entry[0]", "must be the MessageHeader")
 	if p.m.event() != EventBatchRequest {
@@ -110,7 +116,7 @@ func (p *preflight) envelope() {
 	} {
 		p.need(must.value != "", must.rule, must.path, "is missing")
 	}
-	p.need(len(h.list("destination")) <= 1, ruleCardinality, head+".destination", "must be one")
+	p.must(len(h.list("destination")) <= 1, head+".destination", "must be one")
 	if e := p.m.event(); e == EventPollRequest || e == EventPaymentNotice {
 		p.need(receiver.str("value") == nphiesLicense && receiver.str("system") == systemNPHIES, "BV-00456",
 			head+".destination[0].receiver", "must be NPHIES")
@@ -170,11 +176,11 @@ func (p *preflight) member(name string, v any, path, parent string) {
 		case strings.TrimSpace(v) == "":
 			p.add("GE-00013", path, "empty: FHIR knows no empty elements")
 		case strings.ContainsFunc(v, strange):
-			p.add("GE-00013", path, "holds control characters")
+			p.advise("Take the control characters out.", "GE-00013", path, "holds control characters")
 		case name == "reference" && p.m.find(v) == nil:
 			p.add("RE-00169", parent, "points at a resource that is not in the Bundle")
 		}
-		p.length(name, v, path)
+		p.length(name, v, path, parent)
 	case []any:
 		if len(v) == 0 {
 			p.add("GE-00013", path, "empty: FHIR knows no empty elements")
@@ -195,12 +201,14 @@ func (p *preflight) member(name string, v any, path, parent string) {
 	p.element(v, path)
 }
 
+const noQuotes = "Write it without quotes."
+
 // jsonType refuses text where FHIR has a number or a boolean, and the other way round. Answers may have either (the parser is
 // patient); what we send must be right.
 func (p *preflight) jsonType(name string, v any, path string) {
 	number := func(of any, at string) {
 		if _, ok := of.(json.Number); of != nil && !ok {
-			p.add("GE-00013", at, "must be a JSON number, without quotes")
+			p.advise(noQuotes, "GE-00013", at, "must be a JSON number, without quotes")
 		}
 	}
 	switch name {
@@ -212,7 +220,7 @@ func (p *preflight) jsonType(name string, v any, path string) {
 		number(v, path)
 	case "focal", "valueBoolean", "active":
 		if _, ok := v.(bool); v != nil && !ok {
-			p.add("GE-00013", path, "must be true or false, without quotes")
+			p.advise(noQuotes, "GE-00013", path, "must be true or false, without quotes")
 		}
 	}
 }
@@ -235,16 +243,24 @@ func (p *preflight) codings(n node, at string) {
 	}
 }
 
-// longest are the longest texts by element, for Latin letters and, where the guide gives two, for others.
+// longest are the longest texts by element, where it matters with the element that holds it, for Latin letters and, where the
+// guide gives two, for Arabic ones.
 //
 // Source: Implementation Guide, table of data types.
 var longest = map[string][2]int{
-	"id": {64, 0}, "code": {30, 0}, "system": {255, 0}, "url": {255, 0}, "reference": {250, 0}, "display": {100, 0}, "text": {250, 125},
-	"family": {100, 50}, "title": {250, 125}, "valueString": {250, 125}, "network": {30, 0}, "dependent": {10, 0}, "disposition": {250, 0},
+	"id": {64, 0}, "code": {30, 0}, "system": {255, 0}, "url": {255, 0}, "reference": {250, 0}, "display": {100, 0}, "text": {250, 0},
+	"name.text": {250, 125}, "family": {100, 50}, "title": {250, 125}, "valueString": {250, 125}, "network": {30, 0}, "dependent": {10, 0},
+	"disposition": {250, 0}, "class.value": {30, 0},
 }
 
-func (p *preflight) length(name, value, path string) {
-	if limit, ok := longest[name]; ok {
+// length checks a text against the longest of its element; parent is the path of what holds it.
+func (p *preflight) length(name, value, path, parent string) {
+	holder, _, _ := strings.Cut(parent[strings.LastIndexByte(parent, '.')+1:], "[")
+	limit, ok := longest[holder+"."+name]
+	if !ok {
+		limit, ok = longest[name]
+	}
+	if ok {
 		if n, most := tooLong(value, limit[0], limit[1]); n > most {
 			p.add(ruleLength, path, "has %d characters, NPHIES takes %d", n, most)
 		}

@@ -12,7 +12,7 @@ func (p *preflight) claim(r *node, at string) {
 	typ, use := codeOf(r.get("type")), r.str("use")
 	kind, known := claimKinds[typ]
 	p.need(r.str("status") == "active", "BV-00330", at+".status", "must be active")
-	p.need(known, ruleCardinality, at+".type", "is missing or unknown")
+	p.must(known, at+".type", "is missing or unknown")
 	if want := useOf[p.m.event()]; want != "" {
 		p.need(use == want, "BV-00165", at+".use", "must be "+want)
 	}
@@ -35,10 +35,10 @@ func (p *preflight) claim(r *node, at string) {
 		p.one(codeOf(x.get("relationship")), "BV-00725", path+".relationship", "prior", "associated", "extend", "appealing")
 	}
 	for i, m := range r.list("careTeam") {
-		p.need(p.points(m.get("provider"), "Practitioner"), ruleCardinality, fmt.Sprintf("%s.careTeam[%d].provider", at, i), "must name a Practitioner")
+		p.must(p.points(m.get("provider"), "Practitioner"), fmt.Sprintf("%s.careTeam[%d].provider", at, i), "must name a Practitioner")
 	}
 	if a := r.get("accident"); r.has("accident") {
-		p.one(codeOf(a.get("type")), "IB-00242", at+".accident.type", "MVA", "WPA")
+		p.one(codeOf(a.get("type")), ruleCode, at+".accident.type", "MVA", "WPA")
 	}
 	p.quotes(r, at, use)
 	p.insurances(r, at)
@@ -65,6 +65,7 @@ func (p *preflight) quotes(r *node, at, use string) {
 	references := slices.ContainsFunc(r.list("insurance"), func(i *node) bool { return i.has("preAuthRef") })
 	answer, call := has("priorauth-response") || has("priorauthresponse"), has("authorization-offline-date")
 	p.need(!references || answer || call, "BV-00420", x(at, "priorauth-response"), "is missing: preAuthRef needs it, or an offline date")
+	p.need(!answer || !call, "BV-00462", x(at, "authorization-offline-date"), "the authorization's answer and an offline date exclude each other")
 	p.need(references || (!answer && !call), "BV-00449", at+".insurance[0].preAuthRef", "is missing")
 	if use != UseClaim {
 		return
@@ -86,7 +87,7 @@ func (p *preflight) insurances(r *node, at string) {
 		if f, _ := in.boolean("focal"); f {
 			focal++
 		}
-		p.need(p.points(in.get("coverage"), "Coverage"), ruleCardinality, fmt.Sprintf("%s.insurance[%d].coverage", at, i), "must name a Coverage")
+		p.must(p.points(in.get("coverage"), "Coverage"), fmt.Sprintf("%s.insurance[%d].coverage", at, i), "must name a Coverage")
 		for j, ref := range in.list("preAuthRef") {
 			if n, most := tooLong(ref.text(), 40, 0); n > most {
 				p.add(ruleLength, fmt.Sprintf("%s.insurance[%d].preAuthRef[%d]", at, i, j), "has %d characters, NPHIES takes %d", n, most)
@@ -136,7 +137,7 @@ func (p *preflight) encounter(r *node, at, typ, use string) {
 	path := p.m.path(e)
 	class, ended := e.get("class").str("code"), e.get("period").str("end") != ""
 	if kind.classes != nil {
-		p.one(class, "IB-00242", path+".class", kind.classes...)
+		p.one(class, ruleCode, path+".class", kind.classes...)
 	}
 	p.need(typ != "professional" || (class == "EMER") == (codeOf(r.get("subType")) == "emr"), "BV-00755", path+".class",
 		"EMER and the subtype emr go together")

@@ -46,7 +46,9 @@ func (p *preflight) sequences(r *node, list, rule, at string) map[string]bool {
 	seen := map[string]bool{}
 	for i, x := range r.list(list) {
 		s := x.str("sequence")
-		p.need(s != "" && !seen[s], rule, fmt.Sprintf("%s.%s[%d].sequence", at, list, i), "is missing or used twice")
+		if s == "" || seen[s] {
+			p.advise("Number the entries 1, 2, 3.", rule, fmt.Sprintf("%s.%s[%d].sequence", at, list, i), "is missing or used twice")
+		}
 		seen[s] = true
 	}
 	return seen
@@ -116,11 +118,19 @@ func (p *preflight) line(it *node, at string) Amount {
 	for _, name := range []string{"unitPrice", "net"} {
 		p.need(it.get(name).str("currency") == currency, "BV-00096", at+"."+name+".currency", "must be SAR")
 	}
+	for _, name := range []string{"tax", "patient-share", "payer-share"} {
+		if e, ok := it.extension(name); ok {
+			money := e.get("valueMoney")
+			v, _ := money.amount()
+			p.need(v.twoPlaces(), "GE-00028", x(at, name), "has more than two decimals")
+			p.need(money.str("currency") == currency, "BV-00096", x(at, name), "must be in SAR")
+		}
+	}
 	net, okNet := it.get("net").amount()
 	unit, okUnit := it.get("unitPrice").amount()
 	quantity, err := ParseNumber(it.get("quantity").str("value"))
 	if !okNet || !okUnit || err != nil {
-		p.add(ruleCardinality, at, "quantity, unitPrice and net must be numbers")
+		p.must(false, at, "quantity, unitPrice and net must be numbers")
 		return net
 	}
 	factor := Number{d: decimal.NewFromInt(1)}
@@ -134,7 +144,6 @@ func (p *preflight) line(it *node, at string) Amount {
 	tax, _ := taxExt.get("valueMoney").amount()
 	p.need(unit.twoPlaces(), "GE-00028", at+".unitPrice", "has more than two decimals")
 	p.need(net.twoPlaces(), "GE-00028", at+".net", "has more than two decimals")
-	p.need(tax.twoPlaces(), "GE-00028", x(at, "tax"), "has more than two decimals")
 	packageExt, _ := it.extension("package")
 	isPackage, _ := packageExt.boolean("valueBoolean")
 	name := "detail"

@@ -16,7 +16,7 @@ func (p *preflight) eligibility(r *node, at string) {
 	p.need(codeOf(r.get("priority")) != "", ruleCardinality, at+".priority", "is missing")
 	p.need(len(r.list("purpose")) > 0, ruleCardinality, at+".purpose", "is missing")
 	discovery := slices.ContainsFunc(r.list("purpose"), func(n *node) bool { return n.text() == "discovery" })
-	p.need(discovery || r.has("insurance"), ruleCardinality, at+".purpose", "must include discovery when no coverage is given")
+	p.must(discovery || r.has("insurance"), at+".purpose", "must include discovery when no coverage is given")
 	p.references(r, at)
 	p.need(p.licence(r.get("provider")) == p.sender(), "BV-00541", at+".provider", "differs from the sender")
 	created := parseTime(r.str("created"))
@@ -48,7 +48,7 @@ func (p *preflight) references(r *node, at string) {
 }
 
 func (p *preflight) task(r *node, at string) {
-	p.need(r.str("status") == "requested", ruleCardinality, at+".status", "must be requested")
+	p.must(r.str("status") == "requested", at+".status", "must be requested")
 	p.need(codeOf(r.get("code")) != "", ruleCardinality, at+".code", "is missing")
 	p.need(r.get("requester").str("reference") != "", ruleCardinality, at+".requester", "is missing")
 	p.need(!p.future(parseTime(r.str("lastModified"))), "BV-00471", at+".lastModified", "lies in the future")

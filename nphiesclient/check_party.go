@@ -35,12 +35,13 @@ func toSecond(s string) bool { return len(s) >= len("2026-01-01T00:00:00Z") && !
 func (p *preflight) organization(r *node, at string) {
 	id, receiver := firstIdentifier(r).Value, p.m.header.first("destination").get("receiver").get("identifier").str("value")
 	active, _ := r.boolean("active")
-	p.need(active, ruleCardinality, at+".active", "must be true")
+	provider, insurer := hasProfile(r, "provider-organization"), hasProfile(r, "insurer-organization")
+	p.must(active || (!provider && !insurer), at+".active", "must be true")
 	switch {
-	case hasProfile(r, "provider-organization"):
+	case provider:
 		p.need(id == p.sender(), "GE-00031", at+".identifier", "differs from the sender's licence")
 		p.need(extensionCode(r, "provider-type") != "", "IC-01574", x(at, "provider-type"), "is missing")
-	case hasProfile(r, "insurer-organization"):
+	case insurer:
 		p.need(id == receiver, "GE-00032", at+".identifier", "differs from the receiver's licence; right only for an administrator (TPA)")
 	case hasProfile(r, "policyholder-organization"):
 		p.need(r.str("name") != "", ruleCardinality, at+".name", "is missing")
@@ -59,9 +60,10 @@ func (p *preflight) patient(r *node, at string) {
 		p.need(codeOf(id.get("type")) != "PPN" || extensionCode(id, "identifier-country") != "", "BV-00481", path, "country is missing")
 	}
 	active, _ := r.boolean("active")
-	p.need(active, ruleCardinality, at+".active", "must be true")
-	p.need(len(r.list("name")) == 1 && r.first("name").str("text") != "", ruleCardinality, at+".name", "must be one, with text")
+	p.must(active, at+".active", "must be true")
+	p.must(len(r.list("name")) == 1 && r.first("name").str("text") != "", at+".name", "must be one, with text")
 	p.need(r.str("gender") != "", ruleCardinality, at+".gender", "is missing")
+	p.need(extensionCode(r.get("_gender"), "ksa-administrative-gender") != "", ruleCardinality, x(at+".gender", "ksa-administrative-gender"), "is missing")
 	born := parseTime(r.str("birthDate"))
 	p.need(born.Year() >= 1900 && !born.After(p.now), "BV-00848", at+".birthDate", "must lie between 1900-01-01 and today")
 	p.need(codeOf(r.get("maritalStatus")) != "", ruleCardinality, at+".maritalStatus", "is missing")
@@ -70,7 +72,7 @@ func (p *preflight) patient(r *node, at string) {
 
 func (p *preflight) coverage(r *node, at string) {
 	p.need(firstIdentifier(r).Value != "", ruleCardinality, at+".identifier", "member number is missing")
-	p.need(r.str("status") == "active", ruleCardinality, at+".status", "must be active")
+	p.must(r.str("status") == "active", at+".status", "must be active")
 	p.one(codeOf(r.get("type")), "IB-00109", at+".type", "EHCPOL", "PUBLICPOL")
 	p.need(r.get("policyHolder").str("reference") != "", "IC-01564", at+".policyHolder", "is missing")
 	p.need(r.get("beneficiary").str("reference") != "", ruleCardinality, at+".beneficiary", "is missing")

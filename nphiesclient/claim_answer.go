@@ -110,7 +110,7 @@ func (a *ClaimAnswer) item(x *node, sequence string) ItemAnswer {
 	return it
 }
 
-// take adds the amount of a category, the first of each. An amount without a number is named instead.
+// take adds the amount of a category, the first of each. An amount without a number, or of another currency, is named instead.
 func take(n *node, amounts map[string]Amount, unreadable *[]string) {
 	name := category(n.get("category"))
 	v, bad := told(n.get("amount"))

@@ -54,18 +54,44 @@ func LookupError(code string) ErrorInfo {
 		return errorTable[i]
 	}
 	for _, f := range errorFamilies {
-		if f.Code == familyNumber && code != "" && strings.Trim(code, "0123456789") == "" {
-			return f
-		}
-		if f.Code != familyNumber && strings.HasPrefix(code, f.Code) {
-			return f
+		switch f.Code {
+		case familyNumber:
+			if code != "" && strings.Trim(code, "0123456789") == "" {
+				return f
+			}
+		case familyIssue:
+			if slices.Contains(passingIssues, strings.ToLower(code)) {
+				return f
+			}
+		default:
+			if strings.HasPrefix(code, f.Code) {
+				return f
+			}
 		}
 	}
 	return errorFamilies[len(errorFamilies)-1]
 }
 
-// familyNumber stands for codes that are plain numbers.
-const familyNumber = "0-9"
+// familyNumber stands for codes that are plain numbers, familyIssue for passingIssues.
+const (
+	familyNumber = "0-9"
+	familyIssue  = "transient"
+)
+
+// passingIssues are the types of an OperationOutcome's issue that FHIR calls transient: said without a code of NPHIES', they are
+// a gateway's, and no word about the message.
+//
+// Source: FHIR R4, value set issue-type.
+var passingIssues = []string{"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"}
+
+// PassingIssues lists the issue types of FHIR that ErrorFamilies gives one row, named by its first.
+func PassingIssues() []string { return slices.Clone(passingIssues) }
+
+// isCode reports whether an error has a code of NPHIES' or a payer's, not just a type of issue or a code of another system.
+func (e CodedError) isCode() bool {
+	f := LookupError(e.Code).Code
+	return f != familyIssue && f != ""
+}
 
 var errorFamilies = []ErrorInfo{
 	// What the gateway says and we do not know may be a passing trouble: the same bytes once more do no harm.
@@ -77,6 +103,7 @@ var errorFamilies = []ErrorInfo{
 	{Code: "DT-", Meaning: "data type", Retry: RetryFix, Kind: fault.API},
 	{Code: "FR-", Meaning: "base FHIR", Retry: RetryFix, Kind: fault.API},
 	{Code: familyNumber, Meaning: "payer", Retry: RetryFix, Kind: fault.API},
+	{Code: familyIssue, Meaning: "passing trouble of the system that answers", Retry: RetrySame, Kind: fault.Network},
 	{Code: "", Meaning: "unknown", Retry: RetryFix, Kind: fault.API},
 }
 

@@ -87,6 +87,10 @@ func TestUnknownCodesGoByTheirFamily(t *testing.T) {
 	for code, want := range map[string]string{
 		"GE-99999": "same api once gateway", "bv-99999": "fix api  business rule", "IC-99999": "fix api  missing or repeated element",
 		"IB-99999": "fix api  code not of the list", "RE-99999": "fix api  reference or profile", "DT-00001": "fix api  data type", "FR-00001": "fix api  base FHIR",
+		"transient": "same network  passing trouble of the system that answers", "Exception": "same network  passing trouble of the system that answers",
+		"timeout": "same network  passing trouble of the system that answers", "throttled": "same network  passing trouble of the system that answers",
+		"lock-error": "same network  passing trouble of the system that answers", "incomplete": "same network  passing trouble of the system that answers",
+		"no-store": "same network  passing trouble of the system that answers", "incompletely": "fix api  unknown", "processing": "fix api  unknown",
 		"4711": "fix api  payer", "XX-9": "fix api  unknown", "": "fix api  unknown", "12-4": "fix api  unknown",
 	} {
 		e := nphiesclient.LookupError(code)
@@ -111,6 +115,8 @@ func TestClassify(t *testing.T) {
 		"BV-00163":          "api wait",
 		"1658":              "api fix",
 		"XX-9":              "api fix",
+		"exception":         "network same",
+		"exception 1658":    "api fix 1658",
 		"":                  "api fix",
 		"BV-00251 BV-00163": "api wait BV-00163",
 		"GE-00012 BV-00251": "api fix BV-00251",

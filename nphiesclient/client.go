@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -369,15 +370,21 @@ func refusedStream(err error) bool {
 		strings.Contains(text, "received GOAWAY from server")
 }
 
-// ParseHTTP judges an HTTP answer: FHIR is parsed whatever the status; all else is a fault.
+// ParseHTTP judges an HTTP answer: FHIR is parsed whatever the status; all else is a fault. So is a bare OperationOutcome that
+// comes with 5xx or 429 and names no code of NPHIES': it tells no more than the status does.
 //
 // Errors, each with DeliveryAnswered inside and the HTTP status as Code:
 //
-//	network      a body that is no FHIR: HTML, other JSON, nothing. The outcome of the request is unknown
+//	network      a body that is no FHIR: HTML, other JSON, nothing; or a server's own OperationOutcome. The outcome of the
+//	             request is unknown
 //	jwt          a gateway refused a token (401 or 407, no FHIR)
 //	certificate  a gateway missed or refused the client certificate (495, 496, or 400 saying so)
 func ParseHTTP(a *RawAnswer) (*Answer, error) {
 	answer, err := Parse(a.Body)
+	if err == nil && answer.OperationOutcome && (a.Status >= 500 || a.Status == http.StatusTooManyRequests) &&
+		!slices.ContainsFunc(answer.Errors, CodedError.isCode) {
+		err = &fault.Error{Op: "read answer", Kind: fault.Network, Safe: "an OperationOutcome without a code of NPHIES'"}
+	}
 	if err == nil {
 		return answer, nil
 	}

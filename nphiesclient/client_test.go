@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -240,18 +241,40 @@ func TestParseHTTP(t *testing.T) {
 		{400, "<h1>400 Bad Request</h1>No required SSL certificate was sent", fault.Certificate, ""},
 		{495, "", fault.Certificate, ""},
 		{400, "<h1>400 Bad Request</h1>", fault.Network, ""},
+		{500, outcome("error", "processing", ""), fault.Network, ""},
+		{503, outcome("fatal", "exception", ""), fault.Network, ""},
+		{429, outcome("error", "throttled", ""), fault.Network, ""},
+		{502, outcome("error", "processing", `{"system":"http://terminology.hl7.org/CodeSystem/operation-outcome","code":"MSG_ERROR_PARSING"}`), fault.Network, ""},
+		{502, outcome("error", "processing", `{"system":"http://gateway.example","code":"502"}`), fault.Network, ""},
+		{503, outcome("information", "informational", ""), fault.Network, ""},
 	} {
 		_, err := ParseHTTP(&RawAnswer{Status: c.status, Body: []byte(c.body), Challenge: c.challenge, RetryAfter: 7 * time.Second})
 		requireFault(t, err, c.kind, DeliveryAnswered)
 		require.Equal(t, httpCode(c.status), fault.Of(err).Code)
 		require.Equal(t, 7*time.Second, fault.Of(err).RetryIn)
 	}
-	for _, status := range []int{200, 300, 400, 500} {
+	for _, status := range []int{200, 300, 400, 429, 500} {
 		a, err := ParseHTTP(&RawAnswer{Status: status, Body: []byte(`{"resourceType":"OperationOutcome","issue":[{"code":"structure",
 			"details":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/adjudication-error","code":"GE-00013"}]}}]}`)})
 		require.NoError(t, err)
 		require.Equal(t, "GE-00013", a.Errors[0].Code)
 	}
+	for body, want := range map[string]Retry{
+		outcome("error", "transient", ""):                                               RetrySame,
+		outcome("error", "business-rule", ""):                                           RetryFix,
+		outcome("error", "timeout", `{"system":"http://gateway.example","code":"E-1"}`): RetrySame,
+		outcome("error", "exception", `{"system":"http://nphies.sa/terminology/CodeSystem/adjudication-error","code":"BV-00251"}`): RetryFix,
+		outcome("error", "exception", `{"code":"BV-00251"}`):                                                                       RetryFix,
+	} {
+		a, err := ParseHTTP(&RawAnswer{Status: 400, Body: []byte(body)})
+		require.NoError(t, err)
+		require.Equal(t, want, Classify(a.Errors).Retry, body)
+	}
+}
+
+// outcome is a bare OperationOutcome of one issue, coding in its details where given.
+func outcome(severity, code, coding string) string {
+	return fmt.Sprintf(`{"resourceType":"OperationOutcome","issue":[{"severity":%q,"code":%q,"diagnostics":"boom","details":{"coding":[%s]}}]}`, severity, code, coding)
 }
 
 func TestRetryAfter(t *testing.T) {

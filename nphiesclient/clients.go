@@ -47,7 +47,7 @@ type licensee struct {
 // Errors: a fault of Kind Config.
 func NewClients(cfg ClientsConfig) (*Clients, error) {
 	c := &Clients{cfg: cfg, own: map[string]*licensee{}}
-	c.required = strings.HasPrefix(strings.TrimSpace(cfg.Config.BaseURL), "https:") && (cfg.Default != nil || cfg.Own != nil)
+	c.required = strings.HasPrefix(strings.ToLower(strings.TrimSpace(cfg.Config.BaseURL)), "https:") && (cfg.Default != nil || cfg.Own != nil)
 	fallback := cfg.Config
 	if cfg.Default != nil {
 		c.def = &holder{license: "default", source: cfg.Default}

@@ -152,6 +152,11 @@ func TestLicenceWithoutCertificate(t *testing.T) {
 	}
 	require.Zero(t, m.connections())
 
+	loud := m.config()
+	loud.BaseURL = strings.Replace(loud.BaseURL, "https:", " HTTPS:", 1)
+	c = newTestClients(t, ClientsConfig{Config: loud, Own: inDirectory(dir)})
+	require.Equal(t, fault.NotFound, fault.KindOf(c.Load(t.Context(), "200")), "a scheme is one in any case")
+
 	plain := serve(t, func(http.ResponseWriter, *http.Request) {})
 	c = newTestClients(t, ClientsConfig{Config: Config{BaseURL: plain.URL}, Own: inDirectory(dir)})
 	require.NoError(t, c.Load(t.Context(), "200"), "no certificate is needed for http")

@@ -48,8 +48,11 @@ func (f Finding) String() string {
 // ruleDocument marks a breach of our own document format, not of a NPHIES rule.
 const ruleDocument = "document"
 
-// ruleCardinality is NPHIES' generic code for a missing or repeated element.
-const ruleCardinality = "IC-01428"
+// NPHIES' generic codes: for a missing or repeated element, and for a code that is not of the list bound to it.
+const (
+	ruleCardinality = "IC-01428"
+	ruleCode        = "IB-00242"
+)
 
 // InvalidError lists what is wrong with a document or a ready message. It unwraps to a permanent fault of Kind Invalid.
 type InvalidError struct {
@@ -83,6 +86,12 @@ type findings []Finding
 
 func (f *findings) add(rule, path, format string, args ...any) {
 	*f = append(*f, Finding{Rule: rule, Path: path, Text: fmt.Sprintf(format, args...), Severity: SeverityError})
+}
+
+// advise is add with advice that fits better than that of the rule.
+func (f *findings) advise(fix, rule, path, format string, args ...any) {
+	f.add(rule, path, format, args...)
+	(*f)[len(*f)-1].Fix = fix
 }
 
 // err returns an InvalidError if any finding stops the message.

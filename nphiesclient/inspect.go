@@ -44,7 +44,7 @@ type Inspection struct {
 	TaskResult string `json:"task_result,omitempty"`
 	TaskReason string `json:"task_reason,omitempty"`
 	// Totals by category; of a request "claimed", of a payment "paid". Nothing is computed. An amount that is there and is no
-	// number is "unreadable", here and below.
+	// number of riyals is "unreadable", here and below.
 	Totals map[string]string `json:"totals,omitempty"`
 	// Paid is what the payer of a decided claim pays, computed of totals or items: benefit and tax. Absent where the answer does
 	// not tell it.
@@ -85,7 +85,7 @@ type InspectedPayment struct {
 	NPHIESFee string      `json:"nphies_fee,omitempty"`
 }
 
-// unreadable stands for an amount that is there and is no number.
+// unreadable stands for an amount that is there and is no number of riyals.
 const unreadable = "unreadable"
 
 // Inspect explains any NPHIES message, request or answer, as tolerantly as Parse.

@@ -2,6 +2,7 @@ package nphiesclient
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -207,20 +208,35 @@ func errorsOf(resource *node) []CodedError {
 	return l.list
 }
 
-// outcomeErrors reads an OperationOutcome; issues that only inform are left out.
+// ofNPHIES reports whether a coding is of NPHIES' error list: it says so, or its code looks like one. A plain number might be
+// anybody's.
+func ofNPHIES(c *node) bool {
+	system := c.str("system")
+	if strings.EqualFold(system, systemErrors) {
+		return true
+	}
+	e := CodedError{Code: c.str("code")}
+	return e.isCode() && (system == "" || strings.Trim(e.Code, "0123456789") != "")
+}
+
+// outcomeErrors reads an OperationOutcome; issues that only inform or warn are left out: they refuse nothing.
 func outcomeErrors(oo *node) []CodedError {
 	var l errorList
 	for _, i := range oo.list("issue") {
-		if s := i.str("severity"); s == "information" || s == "success" {
+		switch strings.ToLower(i.str("severity")) {
+		case "information", "success", "warning":
 			continue
 		}
 		expression := firstOf(expressionOf(i), i.first("expression").text(), i.first("location").text())
-		if len(i.get("details").list("coding")) > 0 {
-			l.addConcept(i.get("details"), expression, i.str("diagnostics"), 0)
+		details := i.get("details")
+		if slices.ContainsFunc(details.list("coding"), ofNPHIES) {
+			l.addConcept(details, expression, i.str("diagnostics"), 0)
 			continue
 		}
 		l.add(CodedError{
-			Code: i.str("code"), Display: firstOf(i.get("details").str("text"), i.str("diagnostics")), Expression: expression,
+			Code:       i.str("code"),
+			Display:    firstOf(details.str("text"), details.first("coding").str("display"), i.str("diagnostics"), details.first("coding").str("code")),
+			Expression: expression,
 		})
 	}
 	return l.list
@@ -302,8 +318,8 @@ func parseBenefit(it *node, coverage int) Benefit {
 // benefitValue reads allowed[x] or used[x].
 func benefitValue(l *node, name string) string {
 	if m := l.get(name + "Money"); m.v != nil {
-		v, bad := told(m)
-		if bad {
+		v, ok := m.amount()
+		if !ok {
 			return unreadable
 		}
 		return v.exact() + " " + firstOf(m.str("currency"), currency)
@@ -405,13 +421,14 @@ const (
 	partNPHIESFee = "component-nphies-fee"
 )
 
-// told is the amount of a Money element, nil if there is none; bad says that there is something and that it is no number.
+// told is the amount of a Money element, nil if there is none; bad says that there is something, and that it is no number or not
+// of riyals (BV-00458). Without a currency it is taken as SAR.
 func told(n *node) (v *Amount, bad bool) {
 	if n.v == nil {
 		return nil, false
 	}
 	a, ok := n.amount()
-	if !ok {
+	if c := n.str("currency"); !ok || c != "" && !strings.EqualFold(c, currency) {
 		return nil, true
 	}
 	return &a, false

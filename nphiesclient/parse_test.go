@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -164,6 +165,7 @@ func TestParseBenefits(t *testing.T) {
 	}, e.Benefits)
 	odd := change(t, "eligibility-response-eligible.json", `"allowedUnsignedInt": 10`, `"allowedString": "as agreed"`, 1)
 	odd = bytes.Replace(odd, []byte(`"value": 250000,`), []byte(`"value": "many",`), 1)
+	odd = regexp.MustCompile(`("value": 100,\s+"currency": )"SAR"`).ReplaceAll(odd, []byte(`$1"USD"`))
 	odd = bytes.Replace(odd, []byte(`"excluded": false`), []byte(`"excluded": true`), 1)
 	b := parse(t, odd).Eligibility.Benefits[0]
 	require.True(t, b.Excluded)
@@ -174,7 +176,7 @@ func TestParseBenefits(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, in.WriteText(&text))
 	require.Contains(t, text.String(), "Medical Care (category 1), excluded, in network, individual, annual, "+
-		"benefit unreadable (used 1840.50 SAR), copay-percent as agreed, copay-maximum 100.00 SAR")
+		"benefit unreadable (used 1840.50 SAR), copay-percent as agreed, copay-maximum 100.00 USD")
 }
 
 // lastChange replaces the last occurrence of text in a sample message.
@@ -283,7 +285,7 @@ func TestParseOperationOutcome(t *testing.T) {
 	require.True(t, a.OperationOutcome)
 	require.Equal(t, "GE-00013*1@ IB-00250*1@Bundle.entry[0].resource.eventCoding", errorCodes(a.Errors))
 	a = parse(t, []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"exception","diagnostics":"boom"},
-		{"severity":"information","code":"informational"}]}`))
+		{"severity":"information","code":"informational"},{"severity":"warning","code":"business-rule","details":{"coding":[{"code":"BV-00001"}]}}]}`))
 	require.Equal(t, []nphiesclient.CodedError{{Code: "exception", Display: "boom", Count: 1}}, a.Errors)
 }
 

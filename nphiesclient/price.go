@@ -105,7 +105,7 @@ func (c *check) amountOK(a *Amount, path string) {
 	switch {
 	case a == nil:
 	case a.d.Sign() < 0:
-		c.add(ruleDocument, path, "must not be negative")
+		c.add(ruleAmount, path, "must not be negative")
 	case !a.twoPlaces():
 		c.add("GE-00028", path, "has more than two decimals")
 	}
@@ -113,7 +113,7 @@ func (c *check) amountOK(a *Amount, path string) {
 
 func (c *check) quantityOK(q Number, path string) {
 	if q.d.Sign() <= 0 {
-		c.add(ruleCardinality, path, "is missing or not above zero")
+		c.advise("Enter a quantity above zero.", ruleCardinality, path, "is missing or not above zero")
 	}
 }
 

@@ -1,6 +1,7 @@
 package nphiesclient
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,7 +9,8 @@ import (
 
 // Rule is one thing NPHIES asks of a message, as far as this package looks for it before sending.
 type Rule struct {
-	// ID is NPHIES' own ("BV-00054"); "length" is ours, for the longest texts of the guide, which have no number.
+	// ID is NPHIES' own ("BV-00054"); "length" and "amount" are ours, for the longest texts of the guide and for amounts below
+	// zero, which have no number.
 	ID string
 	// Where is the FHIRPath of what the rule is about, its resource named by type ("Claim.diagnosis").
 	Where string
@@ -22,8 +24,11 @@ type Rule struct {
 	Severity Severity
 }
 
-// ruleLength is our name for the longest texts of the guide's table of data types.
-const ruleLength = "length"
+// ruleLength is our name for the longest texts of the guide's table of data types, ruleAmount for amounts below zero.
+const (
+	ruleLength = "length"
+	ruleAmount = "amount"
+)
 
 // Rules lists every rule that Check, BuildClaim, BuildEligibility and the builders of tasks know, each once.
 func Rules() []Rule { return slices.Clone(rules) }
@@ -79,7 +84,7 @@ func (s RuleSettings) apply(in []Finding) []Finding {
 	var out []Finding
 	for _, f := range in {
 		if r, known := ruleOf(f.Rule); known {
-			f.Severity, f.Fix = r.Severity, r.Fix
+			f.Severity, f.Fix = r.Severity, cmp.Or(f.Fix, r.Fix)
 		}
 		if v, set := s.severity[f.Rule]; set {
 			f.Severity = v
@@ -140,7 +145,7 @@ var rules = []Rule{
 
 	// people and organizations
 	rule(ruleCardinality, "Resource", "Mandatory elements are there, and no more often than allowed.", "Enter what is missing."),
-	rule("IB-00242", "Resource", "Codes come from the list bound to the element.", "Choose one of the values named."),
+	rule(ruleCode, "Resource", "Codes come from the list bound to the element.", "Choose one of the values named."),
 	rule("BV-00797", "Patient.identifier", "A national id has ten digits, the first 1.", "Correct the national id, or choose the right kind of identity document."),
 	rule("BV-00798", "Patient.identifier", "An iqama has ten digits, the first 2.", "Correct the iqama number, or choose the right kind of identity document."),
 	rule("BV-00481", "Patient.identifier", "A passport number comes with its country.", "Enter the country of the passport, three letters."),
@@ -213,6 +218,7 @@ var rules = []Rule{
 	rule("IC-00062", "Claim.total", "The claim has a total.", "Enter the total, or leave it to be computed."),
 	rule("BV-00059", "Claim.total", "The total is the sum of the items' net.", "Correct the total, or leave it out to be computed."),
 	rule("BV-00096", "Claim.total.currency", "All money is in SAR.", "Enter all amounts in riyals."),
+	rule(ruleAmount, "Money.value", "The amounts of a document are not below zero.", "Correct the amount."),
 	rule("GE-00028", "Money.value", "Amounts have at most two decimals.", "Round the amount to halalas."),
 
 	// supporting information

@@ -2,6 +2,7 @@ package nphiesclient_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -68,6 +69,7 @@ var ruleCases = []struct{ rule, message, place, value string }{
 	{"RE-00170", "professional", "Patient/meta/profile/0", `"http://other.example/patient"`},
 	{"RE-00170", "before", "Claim/meta/profile/0", `"` + sd + `institutional-claim|1.0.0"`},
 	{"length", "professional", "Coverage/network", `"a network whose name is too long for this"`},
+	{"length", "professional", "Coverage/class/0/value", `"a plan whose name is too long for this"`},
 	{"BV-00275", "professional", "Claim/identifier/0/value", strconv.Quote(strings.Repeat("7", 101))},
 	{"BV-00168", "professional", "MessageHeader/id", `"no-guid"`},
 	{"IB-00250", "professional", "MessageHeader/eventCoding", ``},
@@ -83,6 +85,10 @@ var ruleCases = []struct{ rule, message, place, value string }{
 	{"GE-00031", "professional", "MessageHeader/sender/identifier/value", `"OTHER"`},
 	{"GE-00032", "professional", "MessageHeader/destination/0/receiver/identifier/value", `"OTHER"`},
 	{"IC-01428", "professional", "Patient/name", ``},
+	{"IC-01428", "professional", "Patient/_gender", ``},
+	{"IC-01428", "professional", "Patient/_gender/extension/0/valueCodeableConcept", `{"text":"?"}`},
+	{"IC-01428", "professional", "Organization/active", ``},
+	{"IC-01428", "professional", "Organization:insurer/active", `false`},
 	{"IC-01428", "professional", "Claim/careTeam/0/provider", ``},
 	{"IB-00242", "oral", "Encounter/class/code", `"HH"`},
 	{"IB-00242", "professional", "Claim/accident", `{"date":"2026-02-01","type":{"coding":[{"system":"x","code":"FALL"}]}}`},
@@ -141,6 +147,7 @@ var ruleCases = []struct{ rule, message, place, value string }{
 	{"BV-01010", "professional", "Claim/ext:accountingPeriod/valueDate", `"2026-02-02"`},
 	{"BV-00420", "pharmacy", "Claim/ext:priorauth-response", ``},
 	{"BV-00449", "pharmacy", "Claim/insurance/0/preAuthRef", ``},
+	{"BV-00462", "pharmacy", "Claim/extension/+", `{"url":"` + sd + `extension-authorization-offline-date","valueDateTime":"2026-02-01"}`},
 	{"BV-00508", "professional", "Claim/extension/+", `{"url":"` + sd + `extension-transfer","valueBoolean":true}`},
 	{"BV-00506", "newborn", "Claim/info:birth-weight", ``},
 	{"BV-00557", "newborn", "Claim/diagnosis/1/diagnosisCodeableConcept/coding/0/code", `"I10"`},
@@ -152,8 +159,11 @@ var ruleCases = []struct{ rule, message, place, value string }{
 	{"IC-00062", "professional", "Claim/total", ``},
 	{"BV-00059", "professional", "Claim/total/value", `333.49`},
 	{"BV-00096", "professional", "Claim/item/0/net/currency", `"USD"`},
+	{"BV-00096", "professional", "Claim/item/0/ext:patient-share/valueMoney/currency", `"USD"`},
+	{"BV-00096", "professional", "Claim/item/0/ext:tax/valueMoney/currency", ``},
 	{"GE-00028", "professional", "Claim/item/0/unitPrice/value", `200.001`},
 	{"GE-00028", "professional", "Claim/item/0/ext:tax/valueMoney/value", `30.001`},
+	{"GE-00028", "professional", "Claim/item/0/ext:patient-share/valueMoney/value", `1.2345`},
 	{"BV-00453", "professional", "Claim/supportingInfo/1/sequence", `1`},
 	{"BV-00803", "vision", "Claim/info:treatment-plan", ``},
 	{"BV-00804", "vision", "Claim/info:patient-history", ``},
@@ -232,6 +242,14 @@ var documentRules = map[string]func(t *testing.T) error{
 		_, err := nphiesclient.BuildClaim(d, buildOptions())
 		return err
 	},
+	"amount": func(t *testing.T) error {
+		t.Helper()
+		d := example(t, "claims/01-professional-approved.json").Claim
+		less := nphiesclient.MustAmount("-20")
+		d.Items[0].PatientShare = &less
+		_, err := nphiesclient.BuildClaim(d, buildOptions())
+		return err
+	},
 	"BV-00076": func(t *testing.T) error {
 		t.Helper()
 		d := example(t, "claims/01-professional-approved.json").Claim
@@ -299,8 +317,9 @@ func damage(t *testing.T, body []byte, place, value string) []byte {
 	if parts[0] != "Bundle" {
 		target = nil
 		for _, e := range arr(m, "entry") {
-			wanted := text(e, "resource", "resourceType") == parts[0] &&
-				(parts[0] != "Organization" || strings.Contains(text(e, "resource", "meta", "profile", 0), "/provider-organization|"))
+			kind, profile, _ := strings.Cut(parts[0], ":")
+			wanted := text(e, "resource", "resourceType") == kind && (kind != "Organization" ||
+				strings.Contains(text(e, "resource", "meta", "profile", 0), "/"+cmp.Or(profile, "provider")+"-organization|"))
 			if wanted && target == nil {
 				target = at(e, "resource")
 			}
@@ -369,6 +388,23 @@ func alter(t *testing.T, v any, parts []string, value string, replace func(any))
 	})
 	require.GreaterOrEqual(t, i, 0, name)
 	alter(t, list, append([]string{strconv.Itoa(i)}, parts[1:]...), value, func(x any) { m[field] = x })
+}
+
+// TestWhatTheGuideDoesNotAsk: messages that lack, or have, what is nobody's rule.
+func TestWhatTheGuideDoesNotAsk(t *testing.T) {
+	t.Parallel()
+	good := goodMessages(t)
+	for _, c := range []struct{ message, place, value string }{
+		{"professional", "Organization:policyholder/active", ``},
+		{"professional", "Organization:policyholder/active", `false`},
+		{"professional", "Claim/item/0/ext:patient-share/valueMoney/value", `0`},
+		{"professional", "Coverage/class/0/value", strconv.Quote(strings.Repeat("x", 30))},
+		{"pharmacy", "Claim/item/0/ext:patient-share/valueMoney/value", `1.50`},
+	} {
+		changed := *good[c.message]
+		changed.Body = damage(t, changed.Body, c.place, c.value)
+		require.Empty(t, check(&changed), "%s %s", c.place, c.value)
+	}
 }
 
 // TestEveryRuleNamedIsInTheTable reads the package's own source: a rule that a function names must be listed.

@@ -149,7 +149,7 @@ func TestPaymentBalance(t *testing.T) {
 	require.Contains(t, b.String(), "the amounts do not add up")
 }
 
-// TestUnreadablePayment: an amount that is no number is unknown, never 0.00, and the payment does not balance.
+// TestUnreadablePayment: an amount that is no number, or not of riyals, is unknown, never 0.00, and the payment does not balance.
 func TestUnreadablePayment(t *testing.T) {
 	t.Parallel()
 	lines := func(total, amount, fee string) []byte {
@@ -162,6 +162,9 @@ func TestUnreadablePayment(t *testing.T) {
 		{`{"value":0}`, `{"value":"abc"}`, `{"value":0}`, "payment           unreadable, payment 5.00, NPHIES fee 0.00, claim C-1, answer R-1\n"},
 		{`{"value":5}`, `{"value":5}`, `{"value":"-"}`, "payment           5.00 SAR, payment 5.00, NPHIES fee unreadable, claim C-1, answer R-1\n"},
 		{`{"value":5}`, `{"currency":"SAR"}`, `{"value":0}`, "payment           unreadable,"},
+		{`{"value":5,"currency":"USD"}`, `{"value":5}`, `{"value":0}`, "total paid        unreadable\n"},
+		{`{"value":5}`, `{"value":5,"currency":"USD"}`, `{"value":0}`, "payment           unreadable,"},
+		{`{"value":5}`, `{"value":5}`, `{"value":0,"currency":"USD"}`, "NPHIES fee unreadable,"},
 	} {
 		body := lines(c.total, c.amount, c.fee)
 		require.False(t, parse(t, body).Payment.Balanced(), "%+v", c)
@@ -176,7 +179,10 @@ func TestUnreadablePayment(t *testing.T) {
 	require.Nil(t, none.Amount)
 	require.Nil(t, none.Details[0].Amount)
 	require.False(t, none.Balanced(), "what nobody tells is not balanced")
-	require.True(t, parse(t, lines(`{"value":5}`, `{"value":5}`, `{"value":0}`)).Payment.Balanced())
+	for _, currency := range []string{"SAR", "sar", ""} {
+		sum := fmt.Sprintf(`{"value":5,"currency":%q}`, currency)
+		require.True(t, parse(t, lines(sum, sum, `{"value":0}`)).Payment.Balanced(), currency)
+	}
 }
 
 // TestUnreadableAmounts: what a payer pays is known only when every amount it is made of is.
@@ -201,6 +207,9 @@ func TestUnreadableAmounts(t *testing.T) {
 		{"approved", "[]", "[]", "", "adjudication      approved\n"},
 		{"rejected", "[]", list(item("rejected", line("rejected", "9"))), "0.00", "pays              0.00 SAR\n"},
 		{"rejected", "[]", list(item("rejected", line("benefit", `"x"`))), "", "benefit unreadable\n"},
+		{"approved", list(line("benefit", `170,"currency":"USD"`)), "[]", "", "total benefit     unreadable\n"},
+		{"approved", "[]", list(item("approved", line("benefit", `7,"currency":"USD"`))), "", "item 1            approved, benefit unreadable\n"},
+		{"approved", list(line("benefit", `170,"currency":"SAR"`)), "[]", "170.00", "pays              170.00 SAR\n"},
 	} {
 		body := wrap("claim-response", fmt.Sprintf(`{"resourceType":"ClaimResponse","outcome":"complete","total":%s,"item":%s,
 			"extension":[{"url":"x/extension-adjudication-outcome","valueCodeableConcept":{"coding":[{"code":"%s"}]}}]}`, c.totals, c.items, c.outcome))

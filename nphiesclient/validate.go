@@ -34,9 +34,9 @@ func (c *check) oneOf(value, rule, path string, allowed ...string) {
 }
 
 // tooLong returns how many characters a text has and how many the guide allows. Where it gives two lengths, half is for text
-// with other than Latin letters.
+// with Arabic letters.
 func tooLong(value string, limit, half int) (n, most int) {
-	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxLatin1 }) {
+	if half > 0 && strings.ContainsFunc(value, func(r rune) bool { return unicode.Is(unicode.Arabic, r) }) {
 		limit = half
 	}
 	return utf8.RuneCountInString(value), limit
@@ -180,10 +180,10 @@ func (c *check) patient(p Patient, path string) {
 		c.text(g, ruleCardinality, fmt.Sprintf("%s.given[%d]", path, i), 100, 50)
 	}
 	if c.need(p.Gender, ruleCardinality, path+".gender") {
-		c.oneOf(p.Gender, ruleDocument, path+".gender", "male", "female", "other", "unknown")
+		c.oneOf(p.Gender, ruleCode, path+".gender", "male", "female", "other", "unknown")
 	}
 	if p.AdministrativeGender != "" {
-		c.oneOf(p.AdministrativeGender, ruleDocument, path+".administrative_gender", "male", "female", "unknown", "U", "N", "A", "B", "C")
+		c.oneOf(p.AdministrativeGender, ruleCode, path+".administrative_gender", "male", "female", "unknown", "U", "N", "A", "B", "C")
 	} else if p.Gender == "other" {
 		c.add(ruleCardinality, path+".administrative_gender", "is missing: the gender other needs a code of its own")
 	}
@@ -208,7 +208,7 @@ func (c *check) coverage(v *Coverage) {
 	}
 	c.text(v.PolicyHolder, "IC-01564", "coverage.policy_holder", 250, 125)
 	if c.need(v.Relationship, ruleCardinality, "coverage.relationship") {
-		c.oneOf(v.Relationship, ruleDocument, "coverage.relationship", "self", "spouse", "child", "parent", "common", "other", "injured")
+		c.oneOf(v.Relationship, ruleCode, "coverage.relationship", "self", "spouse", "child", "parent", "common", "other", "injured")
 	}
 	if v.Subscriber != nil {
 		if v.Relationship == "self" {
@@ -224,7 +224,7 @@ func (c *check) coverage(v *Coverage) {
 
 func (c *check) priority(p string) {
 	if p != "" {
-		c.oneOf(p, ruleDocument, "priority", "normal", "stat", "deferred")
+		c.oneOf(p, ruleCode, "priority", "normal", "stat", "deferred")
 	}
 }
 
@@ -234,7 +234,7 @@ func (c *check) created(value, rule string) time.Time {
 		return c.now
 	}
 	t, ok := c.moment(value, rule, "created", true)
-	if ok && t.After(c.now) {
+	if ok && t.After(c.now.Add(clockSkew)) {
 		c.add(rule, "created", "lies in the future")
 	}
 	return t
@@ -303,7 +303,7 @@ func (c *check) careTeam(d *ClaimDocument, kind claimKind) {
 		c.add(ruleCardinality, "care_team", "is missing: a %s claim names who treated", d.Type)
 	}
 	if d.Type == "pharmacy" && len(d.CareTeam) > 0 {
-		c.add(ruleCardinality, "care_team", "is not part of a pharmacy claim; name the prescriber in prescription")
+		c.advise("Take the care team out.", ruleCardinality, "care_team", "is not part of a pharmacy claim; name the prescriber in prescription")
 	}
 	for i, m := range d.CareTeam {
 		at := fmt.Sprintf("care_team[%d]", i)
@@ -311,7 +311,7 @@ func (c *check) careTeam(d *ClaimDocument, kind claimKind) {
 		c.text(m.Name, ruleCardinality, at+".name", 250, 125)
 		c.need(m.Specialty, ruleCardinality, at+".specialty")
 		if m.Role != "" {
-			c.oneOf(m.Role, ruleDocument, at+".role", "primary", "assist", "supervisor", "other")
+			c.oneOf(m.Role, ruleCode, at+".role", "primary", "assist", "supervisor", "other")
 		}
 	}
 }
@@ -330,13 +330,13 @@ func (c *check) encounter(d *ClaimDocument, kind claimKind) {
 		if allowed == nil {
 			allowed = []string{"AMB", "EMER", "HH", "VR", "IMP", "SS"}
 		}
-		c.oneOf(e.Class, ruleDocument, "encounter.class", allowed...)
+		c.oneOf(e.Class, ruleCode, "encounter.class", allowed...)
 	}
 	if d.Type == "professional" && (e.Class == "EMER") != (d.SubType == "emr") {
 		c.add("BV-00755", "encounter.class", "EMER and the subtype emr go together")
 	}
 	if e.Status != "" {
-		c.oneOf(e.Status, ruleDocument, "encounter.status",
+		c.oneOf(e.Status, ruleCode, "encounter.status",
 			"planned", "arrived", "triaged", "in-progress", "onleave", "finished", "cancelled")
 	}
 	start, okStart := c.moment(e.Start, "BV-00811", "encounter.start", false)
@@ -428,7 +428,7 @@ func (c *check) diagnoses(d *ClaimDocument) {
 		case "":
 			c.need("", ruleCardinality, at+".type")
 		default:
-			c.oneOf(x.Type, ruleDocument, at+".type", "principal", "secondary", "differential", "admitting", "discharge")
+			c.oneOf(x.Type, ruleCode, at+".type", "principal", "secondary", "differential", "admitting", "discharge")
 		}
 		if (x.OnAdmission != "" || x.ConditionOnset != "") && !institutional {
 			c.add(ruleDocument, at, "on_admission and condition_onset belong to institutional claims")
@@ -495,7 +495,7 @@ func (c *check) info(x Info, at string) {
 			c.add(ruleDocument, at+".value", "is given together with a reason for its absence")
 		}
 	case known && kind.shape == infoText:
-		c.text(x.Text, ruleCardinality, at+".text", 250, 125)
+		c.need(x.Text, ruleCardinality, at+".text")
 	case known && kind.shape == infoCode:
 		if x.Code == "" && x.Text == "" && x.Start == "" {
 			c.add(ruleCardinality, at+".code", "is missing")
@@ -527,7 +527,11 @@ func (c *check) info(x Info, at string) {
 	if x.Category == "days-supply" && x.Value != nil && x.Value.d.Sign() <= 0 {
 		c.add("BV-00376", at+".value", "must be above zero")
 	}
-	c.length(x.Text, at+".text", 250, 125)
+	half := 125
+	if x.Code != "" || known && kind.shape == infoCode {
+		half = 0 // the words of a code, not a valueString
+	}
+	c.length(x.Text, at+".text", 250, half)
 	c.length(x.Code, at+".code", 30, 0)
 	c.length(x.Display, at+".display", 100, 0)
 	if x.Start != "" || x.End != "" {
@@ -541,7 +545,7 @@ func (c *check) attachment(a *Attachment, at string) {
 		return
 	}
 	if c.need(a.ContentType, ruleCardinality, at+".content_type") {
-		c.oneOf(a.ContentType, ruleDocument, at+".content_type", "application/pdf", "image/jpeg")
+		c.oneOf(a.ContentType, ruleCode, at+".content_type", "application/pdf", "image/jpeg")
 	}
 	c.text(a.Title, ruleCardinality, at+".title", 250, 125)
 	c.moment(a.Created, ruleCardinality, at+".created", true)
@@ -608,10 +612,10 @@ func (c *check) references(d *ClaimDocument) {
 	for i, r := range d.Related {
 		at := fmt.Sprintf("related[%d]", i)
 		c.identifier(r.ClaimNumber, "BV-00725", at+".claim_number")
-		c.oneOf(r.Relationship, ruleDocument, at+".relationship", "prior", "associated", "extend", "appealing")
+		c.oneOf(r.Relationship, "BV-00725", at+".relationship", "prior", "associated", "extend", "appealing")
 	}
 	if d.Accident != nil {
-		c.oneOf(d.Accident.Type, "IB-00242", "accident.type", "MVA", "WPA")
+		c.oneOf(d.Accident.Type, ruleCode, "accident.type", "MVA", "WPA")
 		c.date(d.Accident.Date, ruleCardinality, "accident.date")
 	}
 	c.length(d.Prescription, "prescription", 100, 0)

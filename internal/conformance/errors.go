@@ -52,6 +52,8 @@ is tried again by itself: that pause ends when its time has come or an exchange 
 			row(e, "any other")
 		case "0-9":
 			row(e, "plain numbers")
+		case nphiesclient.PassingIssues()[0]:
+			row(e, "no code, but the FHIR issue type "+strings.Join(nphiesclient.PassingIssues(), ", "))
 		default:
 			row(e, e.Code+"…")
 		}

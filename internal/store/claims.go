@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"time"
 
@@ -376,8 +377,9 @@ type Answer struct {
 	ClaimID uuid.UUID
 	// MessageID is the stored message the answer came in.
 	MessageID uuid.UUID
-	// Fingerprint is the same for the same answer delivered again.
+	// Fingerprint is the same for the same answer delivered again, AnsweredAt when the payer says it made it, zero if it does not.
 	Fingerprint   string
+	AnsweredAt    time.Time
 	Outcome       string
 	Adjudication  string
 	State         State
@@ -403,6 +405,8 @@ type Answer struct {
 type Applied struct {
 	// New is false when this very answer was known already.
 	New bool
+	// Returned is true when it is new because the payer came back to what an older answer had said.
+	Returned bool
 	// Current is true when the claim's state comes from this answer now.
 	Current bool
 	Version int
@@ -414,8 +418,9 @@ type Applied struct {
 }
 
 // RecordAnswer keeps an answer as the claim's next version and moves its state, all in one transaction with the notifications
-// that events returns for it. The same answer again changes nothing. An adjudicated claim stays so when a mere receipt arrives
-// late: after "complete" only another "complete" counts.
+// that events returns for it. The same answer again changes nothing; an older one does when the payer says that it made it after
+// the one that counts now: it has returned to it. An adjudicated claim stays so when a mere receipt arrives late: after "complete"
+// only another "complete" counts.
 func (s *Store) RecordAnswer(ctx context.Context, a Answer, events func(Applied) []Event) (out Applied, err error) {
 	err = s.tx(ctx, "record answer", func(tx pgx.Tx) error {
 		out, err = s.recordAnswer(ctx, tx, a, events)
@@ -434,12 +439,18 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 	if len(detail) == 0 {
 		detail = []byte("{}")
 	}
+	answered := sql.NullTime{Time: a.AnsweredAt, Valid: !a.AnsweredAt.IsZero()}
+	known, later, err := knownAnswer(ctx, tx, c, a.Fingerprint, answered)
+	if err != nil {
+		return out, err
+	}
+	out.Returned = known && later && a.State.Outcome()
 	err = tx.QueryRow(ctx, `INSERT INTO claim_responses (id, claim_id, version, message_id, fingerprint, outcome, adjudication, state, reissue,
-			response_system, response_value, amount_approved, amount_patient, detail)
-		SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM claim_responses WHERE claim_id = $2
-		ON CONFLICT ON CONSTRAINT claim_responses_fingerprint_key DO NOTHING RETURNING version`,
+			response_system, response_value, amount_approved, amount_patient, detail, answered_at)
+		SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM claim_responses WHERE claim_id = $2
+		HAVING $15 RETURNING version`,
 		newID(), a.ClaimID, a.MessageID, a.Fingerprint, a.Outcome, a.Adjudication, string(a.State), a.Reissue, a.Response.System, a.Response.Value,
-		a.Approved, a.PatientShare, detail).Scan(&out.Version)
+		a.Approved, a.PatientShare, detail, answered, !known || out.Returned).Scan(&out.Version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		// Known. It still counts for a claim that is being submitted anew: NPHIES repeats its latest answer.
@@ -487,6 +498,16 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		out.Channels, err = s.insertEvents(ctx, tx, events(out))
 	}
 	return out, err
+}
+
+// knownAnswer reports whether an answer's content is on record, and if so, whether it is an older one and this time made later than
+// the one that counts: the latest that says what the claim's state is. The claim is locked.
+func knownAnswer(ctx context.Context, tx pgx.Tx, c Claim, fingerprint string, answered sql.NullTime) (known, later bool, err error) {
+	err = tx.QueryRow(ctx, `WITH seen AS (SELECT max(version) AS version FROM claim_responses WHERE claim_id = $1 AND fingerprint = $2),
+			current AS (SELECT version, answered_at FROM claim_responses WHERE claim_id = $1 AND state = $3 ORDER BY version DESC LIMIT 1)
+		SELECT seen.version IS NOT NULL, coalesce(seen.version < current.version AND current.answered_at < $4, false) FROM seen LEFT JOIN current ON true`,
+		c.ID, fingerprint, string(c.State), answered).Scan(&known, &later)
+	return known, later, err
 }
 
 // supersedes reports whether an answer that says next moves a claim that stands at now.

@@ -64,7 +64,8 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 				names = append(names, string(st))
 			}
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, created_at)
+				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13, clock_timestamp())
 				ON CONFLICT ON CONSTRAINT teams_notifications_event_key DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
 				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now())

@@ -245,6 +245,67 @@ func TestLifeOfAClaim(t *testing.T) {
 	require.Len(t, list, 1)
 }
 
+// TestAnswerThatReturns: a payer may go back to an earlier decision, and says so by the time it made it. Whatever else is delivered
+// again changes nothing.
+func TestAnswerThatReturns(t *testing.T) {
+	s, _, _ := open(t)
+	type answer struct {
+		fp   string
+		st   store.State
+		made int // day of the payer's answer, 0 if it does not say
+	}
+	partial := func(day int) answer { return answer{"partial 80", store.Partial, day} }
+	approved := func(day int) answer { return answer{"approved 100", store.Approved, day} }
+	receipt := func(day int) answer { return answer{"queued", store.Pending, day} }
+	refused := func(day int) answer { return answer{"error", store.Failed, day} }
+	for name, tt := range map[string]struct {
+		answers  []answer
+		state    store.State
+		versions int
+	}{
+		"returns to an earlier value":             {[]answer{partial(1), approved(2), partial(3)}, store.Partial, 3},
+		"and back again":                          {[]answer{partial(1), approved(2), partial(3), approved(4)}, store.Approved, 4},
+		"returned, then delivered again":          {[]answer{partial(1), approved(2), partial(3), partial(3), partial(4)}, store.Partial, 3},
+		"the latest again, made anew":             {[]answer{partial(1), approved(2), approved(3)}, store.Approved, 2},
+		"an older one again":                      {[]answer{partial(1), approved(2), partial(1)}, store.Approved, 2},
+		"an older one again, after it returned":   {[]answer{partial(1), approved(2), partial(3), approved(2)}, store.Partial, 3},
+		"all of a lost poll once more":            {[]answer{receipt(1), partial(2), approved(3), receipt(1), partial(2), approved(3)}, store.Approved, 3},
+		"the latest in real time, then the rest":  {[]answer{approved(2), partial(1), approved(2)}, store.Approved, 3},
+		"without times":                           {[]answer{partial(0), approved(0), partial(0)}, store.Approved, 2},
+		"on the same day":                         {[]answer{partial(1), approved(1), partial(1)}, store.Approved, 2},
+		"a receipt never returns":                 {[]answer{receipt(1), approved(2), receipt(3)}, store.Approved, 2},
+		"a receipt in between counts for nothing": {[]answer{approved(2), receipt(1), approved(2)}, store.Approved, 2},
+		"nor does an error":                       {[]answer{approved(2), refused(1), approved(2)}, store.Approved, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := mustClaim(t, s)
+			contents, returned := map[string]bool{}, 0
+			for _, a := range tt.answers {
+				contents[a.fp] = true
+				var made time.Time
+				if a.made > 0 {
+					made = time.Date(2026, 3, a.made, 0, 0, 0, 0, time.UTC)
+				}
+				out, err := s.RecordAnswer(t.Context(), store.Answer{
+					ClaimID: c.ID, MessageID: incoming(t, s, c), Fingerprint: a.fp, Outcome: "complete", State: a.st, AnsweredAt: made,
+				}, nil)
+				require.NoError(t, err)
+				if out.Returned {
+					require.True(t, out.New && out.Current, a)
+					returned++
+				}
+			}
+			got, err := s.Claim(t.Context(), c.ID)
+			require.NoError(t, err)
+			require.Equal(t, tt.state, got.State)
+			versions, err := s.ClaimVersions(t.Context(), c.ID)
+			require.NoError(t, err)
+			require.Len(t, versions, tt.versions)
+			require.Equal(t, tt.versions-len(contents), returned)
+		})
+	}
+}
+
 func TestFirstReadAsTryAgainThenFinal(t *testing.T) {
 	s, _, _ := open(t)
 	c := mustClaim(t, s)

@@ -73,7 +73,7 @@ type version struct {
 	Items   []answerItem
 	Reasons []string
 	Errors  []answerError
-	// Unreadable are the categories of totals that are no number.
+	// Unreadable are the categories of totals that are no number of riyals.
 	Unreadable []string
 }
 
@@ -82,7 +82,7 @@ type answerItem struct {
 	Outcome  string                 `json:"outcome"`
 	Amounts  map[string]json.Number `json:"amounts"`
 	Reasons  []string               `json:"reasons"`
-	// Unreadable are the categories whose amount is no number.
+	// Unreadable are the categories whose amount is no number of riyals.
 	Unreadable []string `json:"unreadable"`
 }
 

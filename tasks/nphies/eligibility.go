@@ -72,7 +72,7 @@ func (h *Handlers) applyCheck(ctx context.Context, check store.Check, a *nphiesc
 	case len(a.Errors) == 0:
 		return &fault.Error{Op: opEligibility, Kind: fault.API, Safe: "the answer is no eligibility-response"}
 	default:
-		t, known, again := h.refused(ctx, opEligibility, a.Errors)
+		t, known, again := h.refused(opEligibility, check.ErrorCode, a.Errors)
 		if again == nil && known {
 			// The request is known, yet there is no mailbox for its answer: only the same request brings it.
 			again = &fault.Error{Op: opEligibility, Kind: fault.API, Code: t.Code, Safe: "NPHIES has the request and gave no answer"}

@@ -54,7 +54,7 @@ func (h *Handlers) applyFHIRTask(ctx context.Context, task store.FHIRTask, a *np
 	x := a.Task
 	switch {
 	case len(a.Errors) > 0:
-		t, known, again := h.refused(ctx, op, a.Errors)
+		t, known, again := h.refused(op, task.ErrorCode, a.Errors)
 		if again == nil && known {
 			again = &fault.Error{Op: op, Kind: fault.API, Code: t.Code, Safe: "NPHIES has the request and gave no answer"}
 		}

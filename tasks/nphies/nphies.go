@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -147,12 +148,26 @@ func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep
 		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
 	}
 	a, err := nphiesclient.ParseHTTP(raw)
+	if err == nil && answersAnother(a, body) {
+		err = &fault.Error{Op: "read answer", Kind: fault.API, Safe: "the answer is to another message"}
+	}
 	outcome := "ok"
 	if err != nil {
 		outcome = string(fault.KindOf(err))
 	}
 	h.opt.Observe(event, outcome, raw.Duration)
 	return a, id, err
+}
+
+// answersAnother reports whether an answer that does not quote what it is about names another message than request as the one it
+// answers. What it quotes is for the handlers to compare.
+func answersAnother(a *nphiesclient.Answer, request []byte) bool {
+	quotes := a.Claim != nil && !a.Claim.Request.IsZero() || a.Eligibility != nil && !a.Eligibility.Request.IsZero() || a.Task != nil && !a.Task.Focus.IsZero()
+	if quotes || a.RequestHeaderID == "" {
+		return false
+	}
+	r, err := nphiesclient.ReadRequest(request)
+	return err == nil && !strings.EqualFold(r.HeaderID, a.RequestHeaderID)
 }
 
 // answered fills in what came back.
@@ -195,17 +210,17 @@ func (h *Handlers) pollNow(ctx context.Context, license string) {
 
 // refused turns errors that NPHIES reported into what to do. again is nil when the errors are the final word ("fix") or mean
 // that the message is already there ("wait", known is true); otherwise the task fails with it: a *pauseError where others would
-// meet the same answer ("ops", payer offline), else an error to try again after.
-func (h *Handlers) refused(ctx context.Context, op string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
+// meet the same answer ("ops", payer offline), else an error to try again after. before is the code that the attempt before this
+// one ended with, if any: what one more try may cure is final when that try ends with the same code.
+func (h *Handlers) refused(op, before string, errs []nphiesclient.CodedError) (t store.Trouble, known bool, again error) {
 	class := nphiesclient.Classify(errs)
 	f := *fault.Of(class.Fault(op))
 	t = store.TroubleOf(&f)
-	retried, _ := tasks.Attempt(ctx)
 	f.Permanent = false
 	switch {
 	case class.Retry == nphiesclient.RetryWait:
 		return t, true, nil
-	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && retried > 0:
+	case class.Retry == nphiesclient.RetryFix, class.Retry == nphiesclient.RetrySame && class.Once && class.Code == before:
 		return t, false, nil
 	case class.Retry == nphiesclient.RetryOps && !class.Continue:
 		return t, false, &pauseError{fault: &f, payer: class.Payer}
@@ -251,7 +266,7 @@ type detail struct {
 	Items   []itemDetail `json:"items,omitempty"`
 	Reasons []string     `json:"reasons,omitempty"`
 	Errors  []codeAt     `json:"errors,omitempty"`
-	// Unreadable are the categories of totals that are no number.
+	// Unreadable are the categories of totals that are no number of riyals.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
 
@@ -260,7 +275,7 @@ type itemDetail struct {
 	Outcome  string                         `json:"outcome,omitempty"`
 	Amounts  map[string]nphiesclient.Amount `json:"amounts,omitempty"`
 	Reasons  []string                       `json:"reasons,omitempty"`
-	// Unreadable are the categories whose amount is no number.
+	// Unreadable are the categories whose amount is no number of riyals.
 	Unreadable []string `json:"unreadable,omitempty"`
 }
 

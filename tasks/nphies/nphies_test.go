@@ -441,20 +441,14 @@ func TestEligibility(t *testing.T) {
 	} {
 		t.Run(tt.behaviour, func(t *testing.T) {
 			b := newBench(t)
-			doc := eligibility(fmt.Sprintf("ELG-%d-SIM-%s", i, tt.behaviour))
-			req, err := nphiesclient.BuildEligibility(doc, nphiesclient.BuildOptions{})
-			require.NoError(t, err)
-			c, _, err := b.store.CreateCheck(t.Context(), store.NewCheck{
-				License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: "x", Body: req.Body,
-			})
-			require.NoError(t, err)
-			task := tasks.NewEligibility(c.ID, 1).Task
+			id := b.check(fmt.Sprintf("ELG-%d-SIM-%s", i, tt.behaviour))
+			task := tasks.NewEligibility(id, 1).Task
 			for range tt.failures {
 				require.True(t, fault.Is(b.Eligibility(t.Context(), task), fault.Network))
 			}
 			require.NoError(t, b.Eligibility(t.Context(), task))
 			require.NoError(t, b.Eligibility(t.Context(), task), "the task again")
-			c, err = b.store.Check(t.Context(), c.ID)
+			c, err := b.store.Check(t.Context(), id)
 			require.NoError(t, err)
 			require.Equal(t, tt.state, c.State)
 			require.Equal(t, tt.site, c.SiteEligibility)
@@ -465,6 +459,18 @@ func TestEligibility(t *testing.T) {
 		})
 	}
 	require.True(t, fault.Of(newBench(t).Eligibility(t.Context(), tasks.NewEligibility(uuid.New(), 1).Task)).Permanent)
+}
+
+// check keeps an eligibility check whose number asks the simulator for a behaviour.
+func (b *bench) check(number string) uuid.UUID {
+	b.t.Helper()
+	req, err := nphiesclient.BuildEligibility(eligibility(number), nphiesclient.BuildOptions{})
+	require.NoError(b.t, err)
+	c, _, err := b.store.CreateCheck(b.t.Context(), store.NewCheck{
+		License: req.License, Identifier: store.Identifier(req.Identifier), Payer: req.Payer, HeaderID: req.HeaderID, BundleID: req.BundleID, SourceHash: "x", Body: req.Body,
+	})
+	require.NoError(b.t, err)
+	return c.ID
 }
 
 func eligibility(number string) *nphiesclient.EligibilityDocument {

@@ -252,7 +252,7 @@ func (h *Handlers) distribute(ctx context.Context, license string, kept uuid.UUI
 	if class.Retry == nphiesclient.RetryFix {
 		return false, class.Fault(opPoll)
 	}
-	_, known, again := h.refused(ctx, opPoll, a.Errors)
+	_, known, again := h.refused(opPoll, "", a.Errors)
 	if known || again == nil {
 		f := *fault.Of(class.Fault(opPoll))
 		f.Permanent = false
@@ -315,12 +315,12 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 	payer := a.Sender.Value
 	switch {
 	case a.Claim != nil && isClaimEvent(a.Event):
-		claim, ok, err := h.find(ctx, license, a.Claim.Request, nphiesclient.Identifier{})
+		claim, ok, err := h.find(ctx, license, a, a.Claim.Request, nphiesclient.Identifier{})
 		if err != nil || !ok {
 			return false, nil, err
 		}
 		in.Message.ClaimID = &claim.ID
-		answer, _, again := h.interpret(ctx, claim, a)
+		answer, _, again := h.interpret(claim, a)
 		if again != nil {
 			// "Try the same again", said late: the claim's bytes are due at once, or when the pause is over.
 			h.pause(ctx, license, claim.Payer, cards.OperationPoll, again, nil)
@@ -338,7 +338,7 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 	case a.Communication != nil:
 		in.Communication = &store.Communication{Identifier: store.Identifier(a.Communication.Identifier), Reasons: a.Communication.Reasons}
 		for _, about := range a.Communication.About {
-			claim, ok, err := h.find(ctx, license, about, about)
+			claim, ok, err := h.find(ctx, license, a, about, about)
 			if err != nil {
 				return false, nil, err
 			}
@@ -349,29 +349,37 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 		}
 		return false, nil, nil
 	case a.Payment != nil:
-		in.Payment, err = h.payment(ctx, license, payer, a.Payment)
+		in.Payment, err = h.payment(ctx, license, a)
 		return true, nil, err
 	default:
 		return false, nil, nil
 	}
 }
 
-// find finds a claim by its own identifier or that of the payer's answer.
-func (h *Handlers) find(ctx context.Context, license string, request, response nphiesclient.Identifier) (store.Claim, bool, error) {
+// find finds a claim by its own identifier or that of the payer's answer, as the message a quotes them. A number without its
+// namespace may be anybody's: then a must come from whom the claim went to, or from NPHIES.
+func (h *Handlers) find(ctx context.Context, license string, a *nphiesclient.Answer, request, response nphiesclient.Identifier) (store.Claim, bool, error) {
+	ours := func(id nphiesclient.Identifier, c store.Claim, err error) bool {
+		return err == nil && (id.System != "" || a.NPHIESGenerated || a.Sender.Value == c.Payer)
+	}
 	c, err := h.store.ClaimByIdentifier(ctx, license, store.Identifier(request))
-	if store.IsNotFound(err) {
+	if ours(request, c, err) {
+		return c, true, nil
+	}
+	if err == nil || store.IsNotFound(err) {
 		c, err = h.store.ClaimByResponse(ctx, license, store.Identifier(response))
 	}
-	if store.IsNotFound(err) {
-		return store.Claim{}, false, nil
+	if err != nil && !store.IsNotFound(err) {
+		return store.Claim{}, false, err
 	}
-	return c, err == nil, err
+	return c, ours(response, c, err), nil
 }
 
 // payment matches each detail of a payment to a claim.
-func (h *Handlers) payment(ctx context.Context, license, payer string, p *nphiesclient.PaymentAnswer) (*store.Payment, error) {
+func (h *Handlers) payment(ctx context.Context, license string, a *nphiesclient.Answer) (*store.Payment, error) {
+	p := a.Payment
 	out := &store.Payment{
-		Payer: payer, Identifier: store.Identifier(p.Identifier), PaymentValue: p.Payment.Value, Date: p.Date, Amount: known(p.Amount), Balanced: p.Balanced(),
+		Payer: a.Sender.Value, Identifier: store.Identifier(p.Identifier), PaymentValue: p.Payment.Value, Date: p.Date, Amount: known(p.Amount), Balanced: p.Balanced(),
 	}
 	if sum, ok := p.DetailSum(); ok {
 		out.DetailSum = known(&sum)
@@ -381,7 +389,7 @@ func (h *Handlers) payment(ctx context.Context, license, payer string, p *nphies
 			Type: d.Type, Request: store.Identifier(d.Request), Response: store.Identifier(d.Response), Amount: known(d.Amount), Payment: known(d.Payment),
 			EarlyFee: known(d.EarlyFee), NPHIESFee: known(d.NPHIESFee),
 		}
-		claim, ok, err := h.find(ctx, license, d.Request, d.Response)
+		claim, ok, err := h.find(ctx, license, a, d.Request, d.Response)
 		if err != nil {
 			return nil, err
 		}

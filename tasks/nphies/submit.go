@@ -3,6 +3,7 @@ package nphies
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,7 +88,7 @@ func (h *Handlers) applyAnswer(ctx context.Context, claim store.Claim, a *nphies
 	if a.Claim != nil && !a.Claim.Request.IsZero() && !sameIdentifier(a.Claim.Request, claim.Identifier) {
 		return &fault.Error{Op: opSubmit, Kind: fault.API, Safe: "the answer is about another claim"}
 	}
-	answer, known, again := h.interpret(ctx, claim, a)
+	answer, known, again := h.interpret(claim, a)
 	if again != nil {
 		return again
 	}
@@ -111,7 +112,7 @@ func sameIdentifier(a nphiesclient.Identifier, b store.Identifier) bool {
 
 // interpret reads a claim's answer, real-time or polled. known is true when NPHIES says that it has the claim already; again is
 // set when the answer says "try the same once more".
-func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiesclient.Answer) (out store.Answer, known bool, again error) {
+func (h *Handlers) interpret(claim store.Claim, a *nphiesclient.Answer) (out store.Answer, known bool, again error) {
 	out = store.Answer{ClaimID: claim.ID, Outcome: "error", State: store.Failed, RecheckAt: h.opt.Now().Add(h.opt.RecheckAfter)}
 	c := a.Claim
 	if c == nil {
@@ -121,6 +122,7 @@ func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiescl
 		c = &nphiesclient.ClaimAnswer{Outcome: "error", Errors: a.Errors}
 	}
 	out.Fingerprint, out.Outcome, out.Adjudication, out.State = c.Fingerprint(), c.Outcome, c.Adjudication, store.State(c.State())
+	out.AnsweredAt = c.Created
 	out.Reissue, out.Disposition, out.Detail = c.Reissue, c.Disposition, detailOf(c)
 	out.Response = store.Identifier{System: c.Response.System, Value: c.Response.Value}
 	if claim.Use == store.UsePreauthorization {
@@ -141,7 +143,7 @@ func (h *Handlers) interpret(ctx context.Context, claim store.Claim, a *nphiescl
 		out.ItemsApproved = &n
 	case store.Failed:
 		var t store.Trouble
-		if t, known, again = h.refused(ctx, opSubmit, c.Errors); again != nil {
+		if t, known, again = h.refused(opSubmit, claim.ErrorCode, c.Errors); again != nil {
 			return out, false, again
 		}
 		if known {
@@ -163,6 +165,10 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 		event := func(key string, e cards.Event) store.Event {
 			e.CorrelationID = id
 			return store.Event{Event: e, Key: "claim/" + id + "/" + key, ClaimID: &claim.ID}
+		}
+		version := answer.Fingerprint
+		if a.Returned {
+			version += "/" + strconv.Itoa(a.Version) // its content was told before, not that it counts again
 		}
 		var out []store.Event
 		if claim.State != store.Failed {
@@ -189,7 +195,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 			if c != nil {
 				d.Cut, d.PreAuthRef = cut(c), c.PreAuthRef
 			}
-			out = append(out, event("approved/"+answer.Fingerprint, cards.Event{Type: cards.ClaimApprovedEvent, Details: d}))
+			out = append(out, event("approved/"+version, cards.Event{Type: cards.ClaimApprovedEvent, Details: d}))
 		case store.Rejected, store.Failed:
 			d := cards.ClaimRejected{
 				ClaimID: id, ClaimRef: ref, ClaimType: claim.Type, Payer: payerName(claim), License: claim.License,
@@ -210,7 +216,7 @@ func (h *Handlers) claimEvents(c *nphiesclient.ClaimAnswer, answer store.Answer)
 			} else if answer.Trouble.Code != "" {
 				d.Errors = []cards.ReportedError{{Code: answer.Trouble.Code}}
 			}
-			out = append(out, event("rejected/"+answer.Fingerprint, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
+			out = append(out, event("rejected/"+version, cards.Event{Type: cards.ClaimRejectedEvent, Details: d}))
 		default: // no outcome yet
 		}
 		return out
