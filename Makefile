@@ -56,6 +56,12 @@ bench: ## benchmarks
 bench-once:
 	go test -run '^$$' -bench . -benchtime 1x ./...
 
+drill: drill-programs ## fault drills on real servers; ARGS="--only redis-flushed --seed 7", "--short", "--prove", "--list"
+	@bin/drill/drill $(ARGS)
+
+drill-programs:
+	go build -trimpath -tags drill -ldflags '$(LDFLAGS)' -o bin/drill/ ./cmd/worker ./cmd/enqueue ./cmd/drill
+
 schema: ## after a new migration: its checksum and the schema for review
 	go test ./migrations -run 'TestUpDownUp|TestLanded' -update
 
@@ -66,4 +72,4 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build demo deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: help build demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

@@ -81,7 +81,7 @@ func TestCancelAndCheckOnTheCommandLine(t *testing.T) {
 func TestInboxPaymentsAndPauses(t *testing.T) {
 	site(t)
 	s := store.New(testenvPool(t), store.Options{})
-	answer, err := s.KeepPollAnswer(t.Context(), "PR-1", store.Message{Event: "poll-response", Body: []byte("{}")})
+	answer, err := s.KeepPollAnswer(t.Context(), "PR-1", store.Message{Event: "poll-response", Body: []byte("{}")}, false)
 	require.NoError(t, err)
 	position := 0
 	_, err = s.RecordNested(t.Context(), store.Nested{

@@ -3,11 +3,13 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 	"github.com/shopspring/decimal"
@@ -16,6 +18,7 @@ import (
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
@@ -334,4 +337,46 @@ func TestOnlyOneLooksAtATime(t *testing.T) {
 	states, err = b.store.PollStates(t.Context())
 	require.NoError(t, err)
 	require.Len(t, states, 1)
+}
+
+// TestMoreDeadLettersThanAsynqKeeps: asynq drops archived tasks beyond 9,999; the record keeps each.
+func TestMoreDeadLettersThanAsynqKeeps(t *testing.T) {
+	const many = 10_300
+	b := newBench(t)
+	letters := &reconcile.Letters{Store: b.store, Notify: b.queue, Log: slog.New(slog.DiscardHandler), Endpoint: "nphies.example"}
+	rows, err := b.pool.Query(t.Context(), `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, header_id, bundle_id, source_hash, state)
+		SELECT gen_random_uuid(), 'PR-1', 's', 'CLM-' || n, 'INS', 'h', 'b', 'x', 'submitting' FROM generate_series(1, $1) AS n RETURNING id`, many)
+	require.NoError(t, err)
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	require.NoError(t, err)
+	for _, id := range ids {
+		_, err := b.queue.Enqueue(t.Context(), tasks.NewSubmit(id, 1))
+		require.NoError(t, err)
+	}
+	router := tasks.NewRouter(slog.New(slog.DiscardHandler), nil)
+	router.Handle(tasks.TypeSubmit, func(context.Context, *asynq.Task) error {
+		return &fault.Error{Op: "submit claim", Kind: fault.API, Code: "GE-00013", Safe: "refused", Permanent: true}
+	})
+	srv := asynq.NewServerFromRedisClient(b.redis, asynq.Config{
+		Queues: map[string]int{tasks.QueueSubmit: 1}, Concurrency: 16, ErrorHandler: asynq.ErrorHandlerFunc(letters.OnError), TaskCheckInterval: 20 * time.Millisecond, LogLevel: asynq.FatalLevel,
+	})
+	require.NoError(t, srv.Start(router))
+	defer srv.Shutdown()
+	info := &asynq.QueueInfo{}
+	testenv.Eventually(t, func() bool {
+		var err error
+		info, err = b.queue.Inspector().GetQueueInfo(tasks.QueueSubmit)
+		require.NoError(t, err)
+		return info.Pending+info.Active == 0
+	}, "all tasks fail")
+	require.Less(t, info.Archived, many, "asynq has dropped some")
+	b.once()
+	counts, err := b.store.LetterCounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, many, counts[store.LetterOpen])
+	require.NoError(t, b.redis.FlushDB(t.Context()).Err())
+	b.once()
+	counts, err = b.store.LetterCounts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, many, counts[store.LetterOpen])
 }

@@ -625,7 +625,7 @@ func (s *Store) OverdueClaims(ctx context.Context, limit int) ([]Overdue, error)
 
 // OverdueStep moves claims on to their next step, due at a time. A claim that was answered meanwhile, or has moved on, stays.
 func (s *Store) OverdueStep(ctx context.Context, from, to int, at time.Time, ids ...uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `UPDATE claims SET overdue_step = $2, next_poll_at = $3 WHERE id = ANY ($4) AND overdue_step = $1 AND state IN ('pending', 'pended')
+	_, err := s.pool.Exec(ctx, `UPDATE claims SET overdue_step = $2, next_poll_at = $3, asked_at = CASE WHEN $1 = 2 THEN $5 ELSE asked_at END WHERE id = ANY ($4) AND overdue_step = $1 AND state IN ('pending', 'pended')
 		AND next_poll_at <= $5`, from, to, at, ids, s.opt.Now())
 	return wrap("move overdue claims", err)
 }

@@ -92,7 +92,7 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		if len(d.Payload) == 0 {
 			d.Payload = []byte("{}")
 		}
-		if d.ClaimID == nil && d.EligibilityID == nil && d.FHIRTaskID == nil {
+		if d.ClaimID == nil && d.EligibilityID == nil && d.FHIRTaskID == nil && d.Reference != "" {
 			// Polls and drains come again and again under new ids: while one waits for a person, its successors are the same trouble.
 			open, err := letters(ctx, tx, `WHERE task_type = $1 AND reference = $2 AND state = 'open' LIMIT 1`, d.TaskType, d.Reference)
 			if err != nil {

@@ -90,8 +90,10 @@ func (s *Store) BeginPoll(ctx context.Context, license string, id uuid.UUID, m M
 	return id, err
 }
 
-// KeepPollAnswer stores what came back on a poll, before anybody reads it. From then on the messages in it cannot be lost.
-func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message) (uuid.UUID, error) {
+// KeepPollAnswer stores what came back on a poll, before anybody reads it. From then on the messages in it cannot be lost. again
+// says that the poll had been sent before and its answer never came: that one took messages with it which this one need not bring,
+// be it empty or not. So the pending claims ask for their answers themselves, as in GiveUpPoll.
+func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message, again bool) (uuid.UUID, error) {
 	var id uuid.UUID
 	err := s.tx(ctx, "keep poll answer", func(tx pgx.Tx) (err error) {
 		m.Direction, m.License = In, license
@@ -103,9 +105,19 @@ func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message) (
 		}
 		// Another poll may be in flight by now, if this one's lease was lost.
 		_, err = tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1 AND in_flight IS NOT DISTINCT FROM $2`, license, m.ReplyTo)
+		if err == nil && again {
+			_, err = s.askThemselves(ctx, tx, license)
+		}
 		return err
 	})
 	return id, err
+}
+
+// askThemselves makes all pending claims of a licence due for sending their bytes, at once or when they last did so ten minutes ago.
+func (s *Store) askThemselves(ctx context.Context, tx pgx.Tx, license string) (int64, error) {
+	tag, err := tx.Exec(ctx, `UPDATE claims SET overdue_step = $4, next_poll_at = greatest($2, asked_at + $3)
+		WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now(), recheckPause, StepBytes)
+	return tag.RowsAffected(), err
 }
 
 // PollNotSent takes back a send that never left: nothing can be lost with it.
@@ -138,9 +150,8 @@ func (s *Store) GiveUpPoll(ctx context.Context, license string) (int64, error) {
 		if _, err := tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1`, license); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE claims SET overdue_step = 2, next_poll_at = CASE WHEN episode > 1 THEN greatest($2, updated_at + $3) ELSE $2 END
-			WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now(), recheckPause)
-		n = tag.RowsAffected()
+		var err error
+		n, err = s.askThemselves(ctx, tx, license)
 		return err
 	})
 	return n, err

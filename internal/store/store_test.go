@@ -465,7 +465,7 @@ func TestPoll(t *testing.T) {
 	require.Equal(t, "poll", string(body))
 	require.Equal(t, 2, sends)
 
-	answer, err := s.KeepPollAnswer(ctx, c.License, store.Message{Event: "poll-response", ReplyTo: &id, Body: []byte("answer")})
+	answer, err := s.KeepPollAnswer(ctx, c.License, store.Message{Event: "poll-response", ReplyTo: &id, Body: []byte("answer")}, false)
 	require.NoError(t, err)
 	_, body, _, err = s.PollInFlight(ctx, c.License)
 	require.NoError(t, err)

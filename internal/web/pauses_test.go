@@ -94,7 +94,7 @@ func amount(s string) decimal.NullDecimal {
 // mailbox brings a request for information, a payment and an authorization that nobody asked for.
 func (s *site) mailbox(t *testing.T, c store.Claim) {
 	t.Helper()
-	answer, err := s.store.KeepPollAnswer(t.Context(), c.License, store.Message{Event: "poll-response", Body: []byte("{}")})
+	answer, err := s.store.KeepPollAnswer(t.Context(), c.License, store.Message{Event: "poll-response", Body: []byte("{}")}, false)
 	require.NoError(t, err)
 	for i, n := range []store.Nested{
 		{Message: store.Message{Event: "communication-request", ClaimID: &c.ID}, Communication: &store.Communication{Identifier: store.Identifier{Value: "CR-1"}, Reasons: []string{"missing-info"}}},

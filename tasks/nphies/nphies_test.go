@@ -351,6 +351,44 @@ func TestPollAnswerCutInTransit(t *testing.T) {
 	require.Equal(t, 1, b.simClaim(b.get(id)).DistinctBodies)
 }
 
+// TestPollSentAgainMayHaveLostMore: the answer to a poll that is sent again holds what came since; what the lost one took with it
+// is gone all the same.
+func TestPollSentAgainMayHaveLostMore(t *testing.T) {
+	b := newBench(t)
+	lost := b.claim("PEND")
+	require.NoError(t, b.submit(lost))
+	b.sim.SetFaults(nphiessim.Fault{Match: "poll-request", Kind: nphiessim.FaultCutAfter, Count: 1})
+	require.True(t, fault.Is(b.poll(), fault.Network))
+	later := b.claim("PEND")
+	require.NoError(t, b.submit(later))
+	require.NoError(t, b.poll())
+	require.Equal(t, store.Approved, b.get(later).State, "the second answer was not empty")
+	due, err := b.store.OverdueClaims(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []store.Overdue{{Wish: store.Wish{ID: lost, Episode: 1, Kind: store.UseClaim}, License: license, Step: store.StepBytes}}, due)
+	require.NoError(t, b.submit(lost))
+	require.Equal(t, store.Approved, b.get(lost).State)
+
+	// Once in ten minutes at most.
+	slow := b.claim("NEVER")
+	require.NoError(t, b.submit(slow))
+	lose := func() {
+		b.sim.SetFaults(nphiessim.Fault{Match: "poll-request", Kind: nphiessim.FaultCutAfter, Count: 1})
+		require.Error(t, b.poll())
+		require.NoError(t, b.poll())
+	}
+	lose()
+	require.NoError(t, b.store.OverdueStep(t.Context(), store.StepBytes, store.StepPoll, b.now().Add(time.Hour), slow))
+	lose()
+	due, err = b.store.OverdueClaims(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, due)
+	b.pass(11 * time.Minute)
+	due, err = b.store.OverdueClaims(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+}
+
 func TestPollAnswerIsKeptBeforeItIsRead(t *testing.T) {
 	b := newBench(t)
 	id := b.claim("PEND")

@@ -103,8 +103,8 @@ func (h *Handlers) drain(ctx context.Context, license string) (more bool, err er
 	return true, nil
 }
 
-// pollOnce fetches and distributes one batch. A request whose answer never arrived is sent again once, byte for byte. If that
-// brings nothing either, its content counts as lost, and the pending claims ask for their answers themselves.
+// pollOnce fetches and distributes one batch. A request whose answer never arrived is sent again once, byte for byte. What the lost
+// answer brought may be gone all the same, so the pending claims ask for their answers themselves.
 func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err error) {
 	id, body, sends, err := h.store.PollInFlight(ctx, license)
 	if err != nil {
@@ -150,7 +150,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	if err := insist(ctx, func(ctx context.Context) (err error) {
 		kept, err = h.store.KeepPollAnswer(ctx, license, store.Message{
 			Event: nphiesclient.EventPollResponse, ReplyTo: &id, HTTPStatus: &raw.Status, ContentType: raw.ContentType, Body: raw.Body,
-		})
+		}, again && !sabotage.On(sabotage.ForgetLostPoll))
 		return err
 	}); err != nil {
 		return false, err
@@ -170,11 +170,6 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		return false, h.unreadable(ctx, license, kept, err)
 	}
 	h.opt.Observe(nphiesclient.EventPollRequest, "ok", raw.Duration)
-	if again && (a.Poll == nil || len(a.Poll.Nested) == 0) {
-		if err := h.giveUp(wctx, license); err != nil {
-			return false, err
-		}
-	}
 	return h.distribute(ctx, license, kept, a)
 }
 
