@@ -13,8 +13,12 @@ import (
 	"github.com/claimlinc/nphiesq/internal/nphiessim"
 )
 
-// settleLimit is how long everything may take to come to rest after the fault.
-const settleLimit = 2 * time.Minute
+// settleLimit is how long everything may take to come to rest after the fault; brokenLimit the same where a promise is broken on
+// purpose: the drills come to rest in half of that.
+const (
+	settleLimit = 2 * time.Minute
+	brokenLimit = time.Minute
+)
 
 // drillOne runs one scenario.
 func drillOne(ctx context.Context, o options, s scenario, sabotage string, stderr io.Writer) *result {
@@ -62,7 +66,7 @@ func (t *site) play(ctx context.Context, s scenario, r *result) error {
 		limit = time.Minute
 	}
 	accepted := t.promisedBefore(since)
-	if err := until(ctx, settleLimit, "what was accepted before has its outcome", func() bool { return t.open(ctx, accepted) == 0 }); err != nil {
+	if err := until(ctx, t.patience, "what was accepted before has its outcome", func() bool { return t.open(ctx, accepted) == 0 }); err != nil {
 		r.problem("%v", err)
 	}
 	if r.Recovered = time.Since(since); r.Recovered > limit {
@@ -77,7 +81,7 @@ func (t *site) play(ctx context.Context, s scenario, r *result) error {
 		default:
 		}
 	}
-	if err := until(ctx, settleLimit, "all claims are taken in", func() bool {
+	if err := until(ctx, t.patience, "all claims are taken in", func() bool {
 		select {
 		case <-t.loading:
 			return true
@@ -88,7 +92,7 @@ func (t *site) play(ctx context.Context, s scenario, r *result) error {
 		r.problem("%v", err)
 	}
 	var last string
-	if err := until(ctx, settleLimit, "everything comes to rest", func() bool { last = t.unsettled(ctx); return last == "" }); err != nil {
+	if err := until(ctx, t.patience, "everything comes to rest", func() bool { last = t.unsettled(ctx); return last == "" }); err != nil {
 		r.problem("%v: %s", err, last)
 	}
 	if err := t.books(ctx, s, r); err != nil {

@@ -40,6 +40,7 @@ var stakeholders = []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS",
 // site is one installation under drill: servers, simulator, workers, load.
 type site struct {
 	opt      options
+	patience time.Duration
 	dir      string
 	rnd      *rand.Rand
 	sim      *nphiessim.Sim
@@ -282,7 +283,10 @@ var behaviours = map[string]int{"APPROVE": 4, "PARTIAL": 1, "REJECT": 1, "PEND":
 func newSite(ctx context.Context, o options, s scenario, sabotage string) (*site, error) {
 	t := &site{
 		opt: o, rnd: rand.New(rand.NewPCG(o.seed, uint64(len(s.name)))), promised: map[string]time.Time{}, loading: make(chan struct{}), //nolint:gosec // repeatable on purpose
-		started: time.Now(),
+		patience: settleLimit, started: time.Now(),
+	}
+	if sabotage != "" {
+		t.patience = brokenLimit
 	}
 	var err error
 	if t.dir, err = os.MkdirTemp("", "drill"); err != nil {

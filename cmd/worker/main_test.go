@@ -130,6 +130,22 @@ func (b *syncBuffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return 
 // worker starts the real program and waits until it says that it is ready.
 func (s *site) worker(args ...string) *running {
 	s.t.Helper()
+	w := s.begin(args...)
+	testenv.Eventually(s.t, func() bool {
+		select {
+		case <-w.done:
+			s.t.Fatalf("worker ended: %s", w.log.String())
+		default:
+		}
+		code, _ := w.get("/readyz")
+		return code == http.StatusOK
+	}, "the worker is ready")
+	return w
+}
+
+// begin starts the real program.
+func (s *site) begin(args ...string) *running {
+	s.t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(s.t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(s.t, err)
 	w := &running{addr: l.Addr().String(), log: &syncBuffer{}, done: make(chan struct{})}
@@ -146,15 +162,6 @@ func (s *site) worker(args ...string) *running {
 			s.t.Log(w.log.String())
 		}
 	})
-	testenv.Eventually(s.t, func() bool {
-		select {
-		case <-w.done:
-			s.t.Fatalf("worker ended: %s", w.log.String())
-		default:
-		}
-		code, _ := w.get("/readyz")
-		return code == http.StatusOK
-	}, "the worker is ready")
 	return w
 }
 
@@ -505,6 +512,34 @@ func TestBadStartsSayWhatIsWrong(t *testing.T) {
 			require.NotContains(t, stderr, "panic")
 		})
 	}
+}
+
+// TestAWorkerWaitsForItsServers: it lives, says what it waits for, goes on by itself, and can be stopped meanwhile.
+func TestAWorkerWaitsForItsServers(t *testing.T) {
+	s := newSite(t)
+	s.env["DATABASE_URL"] = testenv.EmptyDatabaseURL(t)
+	waiting := func(w *running) {
+		t.Helper()
+		last := ""
+		testenv.Eventually(t, func() bool {
+			var code int
+			code, last = w.get("/readyz")
+			return code == http.StatusServiceUnavailable && strings.Contains(last, "worker migrate up")
+		}, "it says that it waits for the schema: %s", last)
+		code, _ := w.get("/livez")
+		require.Equal(t, http.StatusOK, code)
+	}
+	stopped := s.begin()
+	waiting(stopped)
+	stopped.stop(t)
+	require.Zero(t, stopped.cmd.ProcessState.ExitCode(), stopped.log.String())
+
+	w := s.begin()
+	waiting(w)
+	_, stderr, code := s.run(nil, "worker", "migrate", "up")
+	require.Zero(t, code, stderr)
+	testenv.Eventually(t, func() bool { code, _ := w.get("/readyz"); return code == http.StatusOK }, "it goes on")
+	w.stop(t)
 }
 
 func TestRedisThatEvictsIsRefused(t *testing.T) {

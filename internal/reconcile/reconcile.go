@@ -165,7 +165,7 @@ func (r *Reconciler) takeOver(ctx context.Context, a store.Abandoned) error {
 	var w store.Wish
 	var renew func(context.Context, uuid.UUID, int) (int, error)
 	var task func(store.Wish) tasks.Task
-	switch a.Kind { //nolint:exhaustive // the others are dealt with above
+	switch a.Kind {
 	case store.LeaseClaim:
 		c, err := r.store.Claim(ctx, id)
 		if err != nil {

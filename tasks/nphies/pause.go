@@ -48,7 +48,7 @@ func (h *Handlers) pause(ctx context.Context, license, payer, operation string, 
 		case f.Kind == fault.Certificate:
 			// The TLS handshake failed: no message of this licence gets through.
 			p = &pauseError{fault: f, lapse: true}
-		case f.Kind == fault.Network && h.opt.BreakAfter > 0 && !sabotage.On(sabotage.NoBreaker) && ctx.Err() != context.Canceled: //nolint:errorlint // our own stop, not a cause
+		case f.Kind == fault.Network && h.opt.BreakAfter > 0 && !sabotage.On(sabotage.NoBreaker) && ctx.Err() != context.Canceled:
 			// One may be chance; several in a row, without a success between them, are an outage that all would meet.
 			p = &pauseError{fault: f, lapse: true, breaker: true, payer: strings.HasPrefix(f.Code, "GE-") && payer != ""}
 		default:
