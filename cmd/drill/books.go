@@ -14,10 +14,10 @@ import (
 )
 
 // settleLimit is how long everything may take to come to rest after the fault; brokenLimit the same where a promise is broken on
-// purpose: the drills come to rest in half of that.
+// purpose: the drills come to rest in less.
 const (
 	settleLimit = 2 * time.Minute
-	brokenLimit = time.Minute
+	brokenLimit = 40 * time.Second
 )
 
 // drillOne runs one scenario.
@@ -71,6 +71,9 @@ func (t *site) play(ctx context.Context, s scenario, r *result) error {
 	}
 	if r.Recovered = time.Since(since); r.Recovered > limit {
 		r.problem("the work stood still for %s after the fault; at most %s are allowed", r.Recovered.Round(100*time.Millisecond), limit)
+	}
+	if t.broken && len(r.Problems) > 0 {
+		return t.books(ctx, s, r) // noticed: what else is wrong, the books say
 	}
 	for i, p := range t.workers {
 		select {

@@ -41,6 +41,7 @@ var stakeholders = []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS",
 type site struct {
 	opt      options
 	patience time.Duration
+	broken   bool // on purpose
 	dir      string
 	rnd      *rand.Rand
 	sim      *nphiessim.Sim
@@ -286,7 +287,7 @@ func newSite(ctx context.Context, o options, s scenario, sabotage string) (*site
 		patience: settleLimit, started: time.Now(),
 	}
 	if sabotage != "" {
-		t.patience = brokenLimit
+		t.patience, t.broken = brokenLimit, true
 	}
 	var err error
 	if t.dir, err = os.MkdirTemp("", "drill"); err != nil {
