@@ -422,7 +422,7 @@ func TestLeastRights(t *testing.T) {
 			}
 			err := rc.Do(ctx, args...).Err()
 			require.Error(t, err, "%s: %s", user, line)
-			require.Regexp(t, "permission|can't run", err.Error(), "%s: %s", user, line)
+			require.Regexp(t, "permission|user executing the script can't", err.Error(), "%s: %s", user, line)
 		}
 	}
 	require.NotEmpty(t, refusals(t, n), "the log does notice")
