@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -61,11 +62,13 @@ func (n *PostgresNode) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, cfg)
 }
 
-// PostgresOptions says how a PostgresPair is to be.
+// PostgresOptions says how the servers of StartPostgres and StartPostgresPair are to be.
 type PostgresOptions struct {
 	// Base is the folder in which the servers' own are made; "" means the system's temporary folder.
 	Base string
-	// Synchronous makes a commit wait until the standby has written it: none that was acknowledged is lost when the standby is
+	// Authority, when set, makes them speak TLS to those who want it, with a certificate of it.
+	Authority *Authority
+	// Synchronous, of a pair, makes a commit wait until the standby has written it: none that was acknowledged is lost when the standby is
 	// promoted, and none is acknowledged while the standby is away.
 	Synchronous bool
 	// Settings are added as -c options ("max_connections=50").
@@ -79,6 +82,11 @@ type PostgresPair struct {
 	opt   PostgresOptions
 }
 
+// StartPostgres starts one PostgreSQL on a loopback port, in a new folder.
+func StartPostgres(ctx context.Context, o PostgresOptions) (*PostgresNode, error) {
+	return startPostgresNode(ctx, o, initdb)
+}
+
 // StartPostgresPair starts a primary and a standby that is a copy of it, and waits until it streams.
 func StartPostgresPair(ctx context.Context, o PostgresOptions) (p *PostgresPair, err error) {
 	p = &PostgresPair{opt: o}
@@ -87,9 +95,7 @@ func StartPostgresPair(ctx context.Context, o PostgresOptions) (p *PostgresPair,
 			err = errors.Join(err, p.Remove())
 		}
 	}()
-	primary, err := startPostgresNode(ctx, o, func(ctx context.Context, data string) error {
-		return initdb(ctx, data)
-	})
+	primary, err := StartPostgres(ctx, o)
 	if err != nil {
 		return p, err
 	}
@@ -211,12 +217,19 @@ func startPostgresNode(ctx context.Context, o PostgresOptions, fill func(ctx con
 	if err := fill(ctx, filepath.Join(dir, "data")); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	settings := []string{"listen_addresses=127.0.0.1", "fsync=off", "shared_buffers=32MB", "max_connections=100", "wal_keep_size=64MB"}
+	if o.Authority != nil {
+		if err := certificateIn(dir, o.Authority); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		settings = append(settings, "ssl=on", "ssl_cert_file="+filepath.Join(dir, "server.crt"), "ssl_key_file="+filepath.Join(dir, "server.key"))
+	}
 	n := &PostgresNode{Node: &Node{dir: dir}}
 	err = onFreePort(func(port int) error {
 		n.addr = loopback(port)
 		args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir}
 		// Without fsync a killed process loses nothing, only a crashed machine would.
-		for _, s := range append([]string{"listen_addresses=127.0.0.1", "fsync=off", "shared_buffers=32MB", "max_connections=100", "wal_keep_size=64MB"}, o.Settings...) {
+		for _, s := range slices.Concat(settings, o.Settings) {
 			args = append(args, "-c", s)
 		}
 		n.launch = func(ctx context.Context) (*Server, error) {
@@ -234,6 +247,31 @@ func startPostgresNode(ctx context.Context, o PostgresOptions, fill func(ctx con
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return n, nil
+}
+
+// certificateIn puts a certificate of a server into its folder, as files of its account.
+func certificateIn(dir string, a *Authority) error {
+	cert, key, err := a.Issue("postgres-" + filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	uid, gid, other := serverAccount()
+	for from, to := range map[string]string{cert: "server.crt", key: "server.key"} {
+		body, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(dir, to)
+		if err := os.WriteFile(file, body, 0o600); err != nil {
+			return err
+		}
+		if other {
+			if err := os.Chown(file, uid, gid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // copyOf makes the data folder of a standby of primary.

@@ -163,6 +163,32 @@ func TestFailover(t *testing.T) {
 	testenv.Eventually(t, func() bool { return st.SchedulePoll(ctx, "L", time.Now()) == nil }, "it goes on")
 }
 
+// TestTLS: a private authority is named in DATABASE_URL, and another one is refused.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	ca, err := localserver.NewAuthority(t.TempDir())
+	require.NoError(t, err)
+	other, err := localserver.NewAuthority(t.TempDir())
+	require.NoError(t, err)
+	n, err := localserver.StartPostgres(ctx, localserver.PostgresOptions{Authority: ca})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, n.Remove()) })
+	dsn := n.URL("", "postgres") + "?sslmode=verify-full&sslrootcert="
+	pool, err := store.Open(ctx, dsn+ca.CAFile(), 1)
+	require.NoError(t, err)
+	defer pool.Close()
+	var encrypted bool
+	require.NoError(t, pool.QueryRow(ctx, `SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()`).Scan(&encrypted))
+	require.True(t, encrypted)
+	require.NoError(t, pool.QueryRow(ctx, `SELECT pg_sleep(0.1)::text = ''`).Scan(&encrypted), "reads wait with TLS, too")
+	_, err = store.Open(ctx, dsn+other.CAFile(), 1)
+	require.True(t, fault.Is(err, fault.Config), "%v", err)
+	require.ErrorContains(t, err, "authority that is not known: name it with sslrootcert")
+	_, err = store.Open(ctx, dsn+"/nonexistent", 1)
+	require.ErrorContains(t, err, "DATABASE_URL: config: cannot read a file that it names (sslrootcert, sslcert, sslkey): no such file")
+}
+
 // TestTimeouts: PostgreSQL ends a slow statement and a transaction left open; we end a connection on which it says nothing.
 func TestTimeouts(t *testing.T) {
 	ctx := t.Context()

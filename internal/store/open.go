@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"os"
 	"regexp"
 	"strconv"
 	"sync"
@@ -44,6 +45,9 @@ func Open(ctx context.Context, dsn string, maxConns int32) (*pgxpool.Pool, error
 		return &fault.Error{Op: "DATABASE_URL", Kind: fault.Config, Safe: problem, Permanent: true}
 	}
 	cfg, err := pgxpool.ParseConfig(dsn)
+	if file, ok := errors.AsType[*os.PathError](err); ok {
+		return nil, bad("cannot read a file that it names (sslrootcert, sslcert, sslkey): " + file.Err.Error())
+	}
 	if err != nil {
 		return nil, bad("not a PostgreSQL address; want postgres://user:password@host:5432/db, or several hosts: postgres://user:password@h1:5432,h2:5432/db?target_session_attrs=read-write")
 	}
