@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -188,14 +189,11 @@ func (p *PostgresPair) Rejoin(ctx context.Context, n *PostgresNode) error {
 
 // URL is the address of database db with both hosts, whichever takes writes being wanted; user "" means postgres.
 func (p *PostgresPair) URL(user, db string) string {
-	hosts := ""
-	for i, n := range p.Nodes {
-		if i > 0 {
-			hosts += ","
-		}
-		hosts += n.addr
+	hosts := make([]string, 0, len(p.Nodes))
+	for _, n := range p.Nodes {
+		hosts = append(hosts, n.addr)
 	}
-	return postgresURL(user, hosts, db, "?target_session_attrs=read-write")
+	return postgresURL(user, strings.Join(hosts, ","), db, "?target_session_attrs=read-write")
 }
 
 // Remove ends all processes at once and deletes their folders.
@@ -225,7 +223,7 @@ func startPostgresNode(ctx context.Context, o PostgresOptions, fill func(ctx con
 		settings = append(settings, "ssl=on", "ssl_cert_file="+filepath.Join(dir, "server.crt"), "ssl_key_file="+filepath.Join(dir, "server.key"))
 	}
 	n := &PostgresNode{Node: &Node{dir: dir}}
-	err = onFreePort(func(port int) error {
+	err = onFreePort(ctx, func(port int) error {
 		n.addr = loopback(port)
 		args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir}
 		// Without fsync a killed process loses nothing, only a crashed machine would.
@@ -257,12 +255,12 @@ func certificateIn(dir string, a *Authority) error {
 	}
 	uid, gid, other := serverAccount()
 	for from, to := range map[string]string{cert: "server.crt", key: "server.key"} {
-		body, err := os.ReadFile(from)
+		body, err := os.ReadFile(from) //nolint:gosec // our own file
 		if err != nil {
 			return err
 		}
 		file := filepath.Join(dir, to)
-		if err := os.WriteFile(file, body, 0o600); err != nil {
+		if err := os.WriteFile(file, body, 0o600); err != nil { //nolint:gosec // in the folder we made
 			return err
 		}
 		if other {

@@ -113,7 +113,7 @@ func (g *SentinelGroup) startSentinel(ctx context.Context, o SentinelOptions) (n
 		o.User, o.Password = control, s.password
 	}
 	host, master, _ := net.SplitHostPort(g.Redis[0].addr)
-	err = onFreePort(func(port int) error {
+	err = onFreePort(ctx, func(port int) error {
 		var conf strings.Builder
 		for args := s.listen(port); len(args) > 0; args = args[2:] {
 			fmt.Fprintf(&conf, "%s %s\n", strings.TrimPrefix(args[0], "--"), args[1])
