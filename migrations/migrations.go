@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -31,11 +32,21 @@ type Status struct {
 	Applied bool
 }
 
+const (
+	// connectTimeout is for each host of an address that names no connect_timeout.
+	connectTimeout = 5 * time.Second
+	// checkTimeout bounds Check: a database that hangs must not keep a program from telling so.
+	checkTimeout = 30 * time.Second
+)
+
 // open makes a provider on the database at dsn. Migrations of several processes wait for each other (advisory lock).
 func open(dsn string) (*goose.Provider, *sql.DB, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, nil, errors.New("DATABASE_URL is not a PostgreSQL address")
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = connectTimeout
 	}
 	db := stdlib.OpenDB(*cfg)
 	locker, err := lock.NewPostgresSessionLocker()
@@ -112,6 +123,8 @@ func Version(ctx context.Context, dsn string) (have, want int64, err error) {
 // Check returns ErrNotMigrated when the database lacks a migration. A newer database passes: schema changes expand first, so
 // the former program runs on it.
 func Check(ctx context.Context, dsn string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	have, want, err := Version(ctx, dsn)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ type connection struct {
 	tls                            *tls.Config // nil without TLS
 }
 
-const urlForms = "; want redis://user:password@host:6379/0, rediss://…, unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2"
+const urlForms = "; want redis://user:password@host:6379/0, rediss://…, unix:///path, redis+sentinel://h1,h2/master/0 or redis+cluster://h1,h2" //nolint:gosec // a form, no credentials
 
 func badURL(problem string) error {
 	return badSetting("REDIS_URL", problem+urlForms)

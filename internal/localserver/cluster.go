@@ -71,7 +71,7 @@ func StartCluster(ctx context.Context, o RedisOptions, replicas bool) (c *RedisC
 }
 
 func (c *RedisCluster) startNode(ctx context.Context) (n *RedisNode, err error) {
-	err = onFreePort(func(bus int) error {
+	err = onFreePort(ctx, func(bus int) error {
 		n, err = c.site.start(ctx, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-node-timeout", "1000",
 			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0", "--tls-cluster", map[bool]string{true: "yes", false: "no"}[c.site.Authority != nil])
 		return err

@@ -187,7 +187,7 @@ var (
 // freePort finds a loopback port that nobody listens on and that this process gives out once. It is below the range from which
 // systems take ports for outgoing connections: a client that dials a dead server's port in that range may be given this very
 // port, is then connected to itself, and the server cannot come back.
-func freePort() (int, error) {
+func freePort(ctx context.Context) (int, error) {
 	portsMu.Lock()
 	defer portsMu.Unlock()
 	for range 200 {
@@ -195,7 +195,7 @@ func freePort() (int, error) {
 		if ports[port] {
 			continue
 		}
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", loopback(port))
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", loopback(port))
 		if err != nil {
 			continue
 		}
@@ -211,9 +211,9 @@ func freePort() (int, error) {
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // onFreePort calls start with free ports until none was taken by another process in between, at most three times.
-func onFreePort(start func(port int) error) error {
+func onFreePort(ctx context.Context, start func(port int) error) error {
 	for try := 1; ; try++ {
-		port, err := freePort()
+		port, err := freePort(ctx)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,11 +63,13 @@ func (n *PostgresNode) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, cfg)
 }
 
-// PostgresOptions says how a PostgresPair is to be.
+// PostgresOptions says how the servers of StartPostgres and StartPostgresPair are to be.
 type PostgresOptions struct {
 	// Base is the folder in which the servers' own are made; "" means the system's temporary folder.
 	Base string
-	// Synchronous makes a commit wait until the standby has written it: none that was acknowledged is lost when the standby is
+	// Authority, when set, makes them speak TLS to those who want it, with a certificate of it.
+	Authority *Authority
+	// Synchronous, of a pair, makes a commit wait until the standby has written it: none that was acknowledged is lost when the standby is
 	// promoted, and none is acknowledged while the standby is away.
 	Synchronous bool
 	// Settings are added as -c options ("max_connections=50").
@@ -79,9 +83,9 @@ type PostgresPair struct {
 	opt   PostgresOptions
 }
 
-// StartPostgres starts a server of its own.
+// StartPostgres starts one PostgreSQL on a loopback port, in a new folder.
 func StartPostgres(ctx context.Context, o PostgresOptions) (*PostgresNode, error) {
-	return startPostgresNode(ctx, o, func(ctx context.Context, data string) error { return initdb(ctx, data) })
+	return startPostgresNode(ctx, o, initdb)
 }
 
 // StartPostgresPair starts a primary and a standby that is a copy of it, and waits until it streams.
@@ -185,14 +189,11 @@ func (p *PostgresPair) Rejoin(ctx context.Context, n *PostgresNode) error {
 
 // URL is the address of database db with both hosts, whichever takes writes being wanted; user "" means postgres.
 func (p *PostgresPair) URL(user, db string) string {
-	hosts := ""
-	for i, n := range p.Nodes {
-		if i > 0 {
-			hosts += ","
-		}
-		hosts += n.addr
+	hosts := make([]string, 0, len(p.Nodes))
+	for _, n := range p.Nodes {
+		hosts = append(hosts, n.addr)
 	}
-	return postgresURL(user, hosts, db, "?target_session_attrs=read-write")
+	return postgresURL(user, strings.Join(hosts, ","), db, "?target_session_attrs=read-write")
 }
 
 // Remove ends all processes at once and deletes their folders.
@@ -214,12 +215,19 @@ func startPostgresNode(ctx context.Context, o PostgresOptions, fill func(ctx con
 	if err := fill(ctx, filepath.Join(dir, "data")); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	settings := []string{"listen_addresses=127.0.0.1", "fsync=off", "shared_buffers=32MB", "max_connections=100", "wal_keep_size=64MB"}
+	if o.Authority != nil {
+		if err := certificateIn(dir, o.Authority); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		settings = append(settings, "ssl=on", "ssl_cert_file="+filepath.Join(dir, "server.crt"), "ssl_key_file="+filepath.Join(dir, "server.key"))
+	}
 	n := &PostgresNode{Node: &Node{dir: dir}}
-	err = onFreePort(func(port int) error {
+	err = onFreePort(ctx, func(port int) error {
 		n.addr = loopback(port)
 		args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir}
 		// Without fsync a killed process loses nothing, only a crashed machine would.
-		for _, s := range append([]string{"listen_addresses=127.0.0.1", "fsync=off", "shared_buffers=32MB", "max_connections=100", "wal_keep_size=64MB"}, o.Settings...) {
+		for _, s := range slices.Concat(settings, o.Settings) {
 			args = append(args, "-c", s)
 		}
 		n.launch = func(ctx context.Context) (*Server, error) {
@@ -237,6 +245,31 @@ func startPostgresNode(ctx context.Context, o PostgresOptions, fill func(ctx con
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return n, nil
+}
+
+// certificateIn puts a certificate of a server into its folder, as files of its account.
+func certificateIn(dir string, a *Authority) error {
+	cert, key, err := a.Issue("postgres-" + filepath.Base(dir))
+	if err != nil {
+		return err
+	}
+	uid, gid, other := serverAccount()
+	for from, to := range map[string]string{cert: "server.crt", key: "server.key"} {
+		body, err := os.ReadFile(from) //nolint:gosec // our own file
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(dir, to)
+		if err := os.WriteFile(file, body, 0o600); err != nil { //nolint:gosec // in the folder we made
+			return err
+		}
+		if other {
+			if err := os.Chown(file, uid, gid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // copyOf makes the data folder of a standby of primary.

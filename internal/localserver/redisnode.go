@@ -153,7 +153,7 @@ func (s *site) start(ctx context.Context, more ...string) (n *RedisNode, err err
 		}
 		args = append(args, "--aclfile", file, "--masteruser", control, "--masterauth", s.password)
 	}
-	err = onFreePort(func(port int) error {
+	err = onFreePort(ctx, func(port int) error {
 		n, err = s.node(ctx, dir, port, func() *exec.Cmd {
 			return exec.Command(bin, slices.Concat(s.listen(port), args, s.Args, more)...) //nolint:gosec,noctx // found by us; ended by Stop
 		})

@@ -19,6 +19,8 @@ type SentinelOptions struct {
 	RedisOptions
 	// SentinelUsers are the lines of the sentinels' own ACL file, which knows none of the users of Redis.
 	SentinelUsers []string
+	// User and Password are the sentinels' login at the servers and at each other; "" means a user who may do everything.
+	User, Password string
 }
 
 // SentinelGroup is a master with two replicas, watched by three sentinels. A master that is gone for half a second is replaced.
@@ -69,7 +71,7 @@ func StartSentinel(ctx context.Context, o SentinelOptions) (g *SentinelGroup, er
 		return g, err
 	}
 	for range 3 {
-		n, err := g.startSentinel(ctx, o.SentinelUsers)
+		n, err := g.startSentinel(ctx, o)
 		if err != nil {
 			return g, err
 		}
@@ -97,7 +99,7 @@ func (g *SentinelGroup) settled(ctx context.Context) error {
 	return nil
 }
 
-func (g *SentinelGroup) startSentinel(ctx context.Context, users []string) (n *RedisNode, err error) {
+func (g *SentinelGroup) startSentinel(ctx context.Context, o SentinelOptions) (n *RedisNode, err error) {
 	bin, err := RedisBinary()
 	if err != nil {
 		return nil, err
@@ -106,9 +108,12 @@ func (g *SentinelGroup) startSentinel(ctx context.Context, users []string) (n *R
 	if err != nil {
 		return nil, err
 	}
-	s := *g.site
+	s, users := *g.site, o.SentinelUsers
+	if o.User == "" {
+		o.User, o.Password = control, s.password
+	}
 	host, master, _ := net.SplitHostPort(g.Redis[0].addr)
-	err = onFreePort(func(port int) error {
+	err = onFreePort(ctx, func(port int) error {
 		var conf strings.Builder
 		for args := s.listen(port); len(args) > 0; args = args[2:] {
 			fmt.Fprintf(&conf, "%s %s\n", strings.TrimPrefix(args[0], "--"), args[1])
@@ -116,14 +121,14 @@ func (g *SentinelGroup) startSentinel(ctx context.Context, users []string) (n *R
 		fmt.Fprintf(&conf, "bind 127.0.0.1\ndir %s\nsentinel monitor %s %s %s 2\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 2000\n",
 			dir, MasterName, host, master, MasterName, MasterName)
 		if s.password != "" {
-			fmt.Fprintf(&conf, "sentinel auth-user %s %s\nsentinel auth-pass %s %s\n", MasterName, control, MasterName, s.password)
+			fmt.Fprintf(&conf, "sentinel auth-user %s %s\nsentinel auth-pass %s %s\n", MasterName, o.User, MasterName, o.Password)
 		}
 		if len(users) > 0 {
 			file, err := s.writeUsers(dir, users)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&conf, "aclfile %s\nsentinel sentinel-user %s\nsentinel sentinel-pass %s\n", file, control, s.password)
+			fmt.Fprintf(&conf, "aclfile %s\nsentinel sentinel-user %s\nsentinel sentinel-pass %s\n", file, o.User, o.Password)
 		}
 		file := filepath.Join(dir, "sentinel.conf")
 		if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
@@ -144,7 +149,7 @@ func (g *SentinelGroup) startSentinel(ctx context.Context, users []string) (n *R
 	return n, nil
 }
 
-// Master asks the sentinels which server is the master now.
+// Master asks the sentinels which server is the master now. One that is gone or frozen is none, whatever a sentinel still says.
 func (g *SentinelGroup) Master(ctx context.Context) (*RedisNode, error) {
 	errs := []error{errors.New("no sentinel knows the master")}
 	for _, s := range g.Sentinels {
@@ -156,9 +161,14 @@ func (g *SentinelGroup) Master(ctx context.Context) (*RedisNode, error) {
 		}
 		addr := net.JoinHostPort(fmt.Sprint(list[0]), fmt.Sprint(list[1]))
 		for _, n := range g.Redis {
-			if n.addr == addr {
+			if n.addr != addr || !n.Running() {
+				continue
+			}
+			info, err := n.Info(ctx, "replication")
+			if err == nil && info["role"] == "master" {
 				return n, nil
 			}
+			errs = append(errs, err)
 		}
 	}
 	return nil, errors.Join(errs...)

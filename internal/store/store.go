@@ -61,27 +61,6 @@ func New(pool *pgxpool.Pool, o Options) *Store {
 	return &Store{pool: pool, opt: o}
 }
 
-// Open makes a pool for dsn and checks that the database answers. maxConns 0 leaves the default.
-func Open(ctx context.Context, dsn string, maxConns int32) (*pgxpool.Pool, error) {
-	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return nil, &fault.Error{ //nolint:gosec // an example, no credentials
-			Op: "DATABASE_URL", Kind: fault.Config, Safe: "not a PostgreSQL address; want postgres://user:password@host:5432/db", Permanent: true}
-	}
-	if maxConns > 0 {
-		cfg.MaxConns = maxConns
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, wrap("connect to PostgreSQL", err)
-	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
-		return nil, wrap("connect to PostgreSQL", err)
-	}
-	return pool, nil
-}
-
 // Ping asks the database for an answer.
 func (s *Store) Ping(ctx context.Context) error { return wrap("ping PostgreSQL", s.pool.Ping(ctx)) }
 
@@ -106,15 +85,26 @@ func wrap(op string, err error) error {
 	case errors.Is(err, pgx.ErrNoRows):
 		return &fault.Error{Op: op, Kind: fault.NotFound, Safe: "no such row", Permanent: true, Err: ErrNotFound}
 	case errors.As(err, &pg):
+		switch pg.Code {
+		case readOnly:
+			return &fault.Error{Op: op, Kind: fault.Unavailable, Code: "SQLSTATE " + pg.Code, Safe: "this PostgreSQL takes no writes: it is a standby", Err: err}
+		case "42501":
+			return &fault.Error{Op: op, Kind: fault.Config, Code: "SQLSTATE " + pg.Code, Safe: "the role of DATABASE_URL lacks a right: docs/high-availability.md lists them", Err: err}
+		}
 		switch pg.Code[:2] {
 		case "08", "53", "57", "40", "55": // connection, resources, operator intervention, rollback, not in state
 			return &fault.Error{Op: op, Kind: fault.Unavailable, Code: "SQLSTATE " + pg.Code, Safe: "PostgreSQL cannot do it now", Err: err}
+		case "28", "3D": // login, database
+			return &fault.Error{Op: op, Kind: fault.Config, Code: "SQLSTATE " + pg.Code, Safe: "PostgreSQL refuses the user, password or database of DATABASE_URL", Err: err}
 		case "42":
 			return &fault.Error{Op: op, Kind: fault.Config, Code: "SQLSTATE " + pg.Code, Safe: "the schema is not what this version expects: run `worker migrate up`", Err: err}
 		}
 		return &fault.Error{Op: op, Kind: fault.Internal, Code: "SQLSTATE " + pg.Code, Safe: "PostgreSQL refused", Err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &fault.Error{Op: op, Kind: fault.Unavailable, Safe: "PostgreSQL did not answer in time", Err: err}
+	}
+	if f := connectFault(op, err); f != nil {
+		return f
 	}
 	return &fault.Error{Op: op, Kind: fault.Unavailable, Safe: "PostgreSQL is away", Err: err}
 }

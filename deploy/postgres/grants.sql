@@ -1,0 +1,16 @@
+-- What the roles of roles.sql may do with the tables. Run as nphiesq_owner after each `worker migrate up`: a new table is closed
+-- to everybody until then.
+BEGIN;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, nphiesq_app, nphiesq_read;
+
+-- worker, monitor, enqueue. Nobody may DELETE or TRUNCATE, but for what is listed.
+GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO nphiesq_app;
+REVOKE UPDATE ON messages, claim_responses, operator_actions FROM nphiesq_app; -- append only
+REVOKE INSERT, UPDATE ON goose_db_version FROM nphiesq_app;                    -- for migrations alone
+GRANT DELETE ON pauses TO nphiesq_app;                                         -- a pause that has ended
+GRANT DELETE ON teams_notifications TO nphiesq_app;                            -- TEAMS_AUDIT_RETENTION_DAYS
+
+-- Dashboards: everything but the messages, which hold personal health data.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO nphiesq_read;
+REVOKE ALL ON messages FROM nphiesq_read;
+COMMIT;
