@@ -129,9 +129,12 @@ func Stakeholders() []Stakeholder {
 // Valid reports whether s is one of the eight groups.
 func (s Stakeholder) Valid() bool { return slices.Contains(Stakeholders(), s) }
 
-// Links are the addresses a card may lead to, from the settings. An empty address, or one that is not https (http is accepted
+// Links are what the settings say about every card: its language and the addresses it may lead to. An empty address, or one that is not https (http is accepted
 // for loopback hosts only), is left out of the card.
 type Links struct {
+	// Language of the card's own words; the zero value is English.
+	Language Language
+
 	Monitor       string // our own pages; "Details" leads to <Monitor>/claims/<id> or <Monitor>/dead/<id>
 	Grafana       string
 	Kibana        string
@@ -156,6 +159,13 @@ type Event struct {
 	CorrelationID string `json:"correlation_id,omitempty"`
 	// Environment is where it happened ("production", "sandbox").
 	Environment string `json:"environment,omitempty"`
+	// Seen counts how often it happened since SeenSince, when one card stands for several; 0 and 1 are not shown.
+	Seen      int       `json:"seen,omitempty"`
+	SeenSince time.Time `json:"seen_since,omitzero"`
+	// Resolved makes the card that tells of the end. Acknowledged makes the one that tells what a person decided. Priority and
+	// stakeholders stay those of the event unless Priority says otherwise.
+	Resolved     *Resolution      `json:"resolved,omitempty"`
+	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
 	// At is when it happened.
 	At time.Time `json:"at"`
 	// Details is the struct Table names for Type, by value: ClaimSubmitted for "nphies.claim.submitted" and so on.
@@ -219,34 +229,48 @@ func (e Event) Resolve() (Priority, []Stakeholder, error) {
 	return p, groups, nil
 }
 
-// Title returns the card's title without its priority ("Claim rejected").
+// Title returns the card's title in English, without its priority ("Claim rejected").
 //
 // Errors wrap ErrEvent, as those of Resolve.
 func (e Event) Title() (string, error) {
-	c, _, err := e.content(Links{})
-	return c.title, err
+	c, err := e.content(Links{})
+	return string(c.title), err
 }
 
 var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)
 
 // content checks the event and lets its builder say what the card shows.
-func (e Event) content(l Links) (content, Priority, error) {
+func (e Event) content(l Links) (content, error) {
 	p, _, err := e.Resolve()
 	if err != nil {
-		return content{}, "", err
+		return content{}, err
 	}
 	if !identifier.MatchString(e.ID) {
-		return content{}, "", fmt.Errorf("%w: %s without a usable id", ErrEvent, e.Type)
+		return content{}, fmt.Errorf("%w: %s without a usable id", ErrEvent, e.Type)
 	}
 	if e.At.IsZero() {
-		return content{}, "", fmt.Errorf("%w: %s without a time", ErrEvent, e.Type)
+		return content{}, fmt.Errorf("%w: %s without a time", ErrEvent, e.Type)
+	}
+	if (e.Resolved != nil && e.Resolved.At.IsZero()) || (e.Acknowledged != nil && e.Acknowledged.At.IsZero()) {
+		return content{}, fmt.Errorf("%w: %s resolved or acknowledged at no time", ErrEvent, e.Type)
 	}
 	r := rows[e.Type]
 	c := r.build(e, l)
 	if c.title == "" {
-		c.title = r.Title
+		c.title = l.Language.say(phrase(r.Title))
 	}
-	return c, p, nil
+	c.language, c.priority = l.Language, p
+	c.id, c.environment, c.correlationID, c.at = e.ID, e.Environment, e.CorrelationID, e.At
+	if e.Seen > 1 && !e.SeenSince.IsZero() {
+		c.seen = l.Language.say("seen %s times since %s", grouped(e.Seen), moment(e.SeenSince))
+	}
+	switch {
+	case e.Resolved != nil:
+		c = c.resolved(e, l.Language)
+	case e.Acknowledged != nil:
+		c = c.acknowledged(e, l.Language)
+	}
+	return c, nil
 }
 
 // Render builds the event's card: the JSON that belongs into the "content" of the message's attachment, version 1.4. Its
@@ -254,14 +278,9 @@ func (e Event) content(l Links) (content, Priority, error) {
 //
 // Errors wrap ErrEvent or ErrCardTooLarge.
 func Render(e Event, l Links) ([]byte, error) {
-	c, p, err := e.content(l)
+	c, err := e.content(l)
 	if err != nil {
 		return nil, err
 	}
-	c.priority = p
-	c.id = e.ID
-	c.environment = e.Environment
-	c.correlationID = e.CorrelationID
-	c.at = e.At
 	return c.render()
 }

@@ -1,7 +1,7 @@
 package cards
 
 import (
-	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -11,8 +11,10 @@ type Certificate struct {
 	Serial     string    `json:"serial"` // only its last eight characters are shown
 	NotAfter   time.Time `json:"not_after"`
 	Issuer     string    `json:"issuer,omitempty"`
-	Mount      string    `json:"mount,omitempty"`
+	Mount      string    `json:"mount,omitempty"` // where it is kept: a Vault mount and role, a path, a file
 	UsedBy     string    `json:"used_by,omitempty"`
+	Renewal    string    `json:"renewal,omitempty"`     // "automatic", "manual"
+	LastResult string    `json:"last_result,omitempty"` // of the last renewal, safe text
 	Revoked    bool      `json:"revoked,omitempty"`
 	DaysLeft   int       `json:"days_left"` // 0 and less: expired
 }
@@ -30,28 +32,30 @@ func routeCertificate(d Certificate, _ Priority, s []Stakeholder) (Priority, []S
 }
 
 func buildCertificate(d Certificate, _ Event, l Links) content {
-	title := fmt.Sprintf("Certificate expires in %d days", d.DaysLeft)
+	w := l.Language
+	title := w.say("Certificate expires in %s days", d.DaysLeft)
 	switch {
 	case d.Revoked:
-		title = "Certificate revoked"
+		title = w.say("Certificate revoked")
 	case d.DaysLeft <= 0:
-		title = "Certificate expired"
+		title = w.say("Certificate expired")
 	case d.DaysLeft == 1:
-		title = "Certificate expires in 1 day"
+		title = w.say("Certificate expires in 1 day")
 	}
-	serial := []rune(line(d.Serial))
 	return content{
 		title:   title,
 		object:  d.CommonName,
-		counter: fmt.Sprintf("%d d", d.DaysLeft),
+		counter: w.say("%s d", d.DaysLeft),
 		facts: []fact{
 			must("Common name", d.CommonName),
-			must("Serial (end)", string(serial[max(0, len(serial)-8):])),
+			must("Serial (end)", serialEnd(d.Serial)),
 			must("Not after", moment(d.NotAfter)),
-			must("Days left", fmt.Sprint(d.DaysLeft)),
+			must("Days left", strconv.Itoa(d.DaysLeft)),
 			may("Issuer", d.Issuer),
 			may("Mount", d.Mount),
 			may("Used by", d.UsedBy),
+			may("Renewal", w.word(d.Renewal)),
+			may("Last renewal", d.LastResult),
 		},
 		actions: []action{
 			{"Vault runbook", l.VaultRunbook},
@@ -59,4 +63,10 @@ func buildCertificate(d Certificate, _ Event, l Links) content {
 			{"Details", l.Monitor},
 		},
 	}
+}
+
+// serialEnd is the last eight characters of a certificate's serial number.
+func serialEnd(serial string) string {
+	s := []rune(line(serial))
+	return string(s[max(0, len(s)-8):])
 }

@@ -1,10 +1,6 @@
 package cards
 
-import (
-	"fmt"
-	"strings"
-	"time"
-)
+import "time"
 
 // Outcome says how far a claim was approved.
 type Outcome string
@@ -43,54 +39,47 @@ type CutItem struct {
 }
 
 func buildClaimApproved(d ClaimApproved, e Event, l Links) content {
+	w := l.Language
 	c := content{
 		object:  d.ClaimRef,
-		counter: of(d.ItemsApproved, d.Items),
+		counter: plain(of(d.ItemsApproved, d.Items)),
 		facts: []fact{
 			must("Claim ref", d.ClaimRef),
 			must("Payer", d.Payer),
-			must("Outcome", string(d.Outcome)),
-			must("Approved / claimed", sarOrUnknown(d.Approved)+" of "+sar(d.Claimed)),
+			must("Outcome", w.word(string(d.Outcome))),
+			must("Approved / claimed", w.say("%s of %s", w.sarOrUnknown(d.Approved), w.sar(d.Claimed))),
 		},
 		actions: claimActions(d.ClaimID, l),
 	}
 	if d.Authorization {
-		c.title = "Authorization granted"
+		c.title = w.say("Authorization granted")
 	}
 	if d.Outcome == Partial {
-		c.title = "Claim partly approved"
+		c.title = w.say("Claim partly approved")
 		if d.Authorization {
-			c.title = "Authorization granted in part"
+			c.title = w.say("Authorization granted in part")
 		}
-		c.facts = append(c.facts, must("Cut", sarOrUnknown(difference(d.Claimed, d.Approved))))
+		c.facts = append(c.facts, must("Cut", w.sarOrUnknown(difference(d.Claimed, d.Approved))))
 	}
 	c.facts = append(c.facts,
 		may("Approved share", share(d.Approved, d.Claimed)),
 		may("Items approved", of(d.ItemsApproved, d.Items)),
 		may("Adjudicated at", moment(e.At)),
-		may("Turnaround", span(d.Turnaround)),
+		may("Turnaround", w.span(d.Turnaround)),
 		may("Pre-auth ref", d.PreAuthRef),
 	)
 	if len(d.Cut) > 0 {
-		c.detail = append(c.detail, block{heading: "What was cut", text: list(cutLines(d.Cut), 25, "\n")})
+		c.detail = append(c.detail, block{"What was cut", w.list(cutLines(d.Cut, w), 25, "\n")})
 	}
 	return c
 }
 
-// sarOrUnknown is for amounts that an answer may not tell: what nobody knows is no 0.00.
-func sarOrUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return sar(s)
-}
-
-func cutLines(cuts []CutItem) []string {
-	lines := make([]string, 0, len(cuts))
+func cutLines(cuts []CutItem, w Language) []said {
+	lines := make([]said, 0, len(cuts))
 	for _, i := range cuts {
-		s := fmt.Sprintf("Item %d: %s", i.Sequence, line(sarOrUnknown(i.Amount)))
+		s := w.say("Item %s: %s", i.Sequence, w.sarOrUnknown(i.Amount))
 		if len(i.ReasonCodes) > 0 {
-			s += " (" + line(strings.Join(i.ReasonCodes, ", ")) + ")"
+			s += " (" + w.list(plains(i.ReasonCodes), 5, ", ") + ")"
 		}
 		lines = append(lines, s)
 	}

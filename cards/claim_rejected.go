@@ -1,6 +1,6 @@
 package cards
 
-import "strings"
+import "time"
 
 // ClaimRejected is the details of "nphies.claim.rejected": rejected by the payer, or refused by NPHIES as invalid.
 type ClaimRejected struct {
@@ -17,6 +17,10 @@ type ClaimRejected struct {
 	Reasons       []Reason        `json:"reasons,omitempty"`
 	Errors        []ReportedError `json:"errors,omitempty"`
 	Disposition   string          `json:"disposition,omitempty"` // the payer's sentence
+	// ResubmitBy is the payer's last day for a corrected claim.
+	ResubmitBy time.Time `json:"resubmit_by,omitzero"`
+	// EarlierRejections of the claims that this one replaces.
+	EarlierRejections int `json:"earlier_rejections,omitempty"`
 	// Authorization: this is a prior authorization, not a claim.
 	Authorization bool `json:"authorization,omitempty"`
 }
@@ -36,11 +40,12 @@ type ReportedError struct {
 }
 
 func buildClaimRejected(d ClaimRejected, e Event, l Links) content {
+	w := l.Language
 	codes := make([]string, 0, len(d.Reasons)+len(d.Errors))
-	reasons := make([]string, 0, len(d.Reasons))
+	reasons := make([]said, 0, len(d.Reasons))
 	for _, r := range d.Reasons {
 		codes = append(codes, r.Code)
-		reasons = append(reasons, strings.TrimSuffix(line(r.Code)+": "+line(r.Display), ": "))
+		reasons = append(reasons, w.codeAndText(plain(r.Code), r.Display))
 	}
 	for _, x := range d.Errors {
 		codes = append(codes, x.Code)
@@ -51,62 +56,60 @@ func buildClaimRejected(d ClaimRejected, e Event, l Links) content {
 	}
 	c := content{
 		object:  d.ClaimRef,
-		counter: items(d.Items),
+		counter: w.items(d.Items),
 		facts: []fact{
 			must("Claim ref", d.ClaimRef),
 			must("Payer", d.Payer),
-			must("Reason codes", list(distinct(codes), 5, ", ")),
-			must("Claimed", sar(d.Claimed)),
+			must("Reason codes", w.list(plains(codes), 5, ", ")),
+			must("Claimed", w.sar(d.Claimed)),
+			may("Adjudicated at", moment(e.At)),
 			may("Items rejected", rejected),
+			may("Resubmit by", moment(d.ResubmitBy)),
+			may("Earlier rejections", count(d.EarlierRejections)),
 			may("Claim type", d.ClaimType),
 			may("Provider", d.License),
-			may("Adjudicated at", moment(e.At)),
 		},
 		detail: []block{
-			{heading: "Reasons", text: list(reasons, 25, "\n")},
-			{heading: "Errors", text: list(errorLines(d.Errors), 25, "\n")},
-			{heading: "Disposition", text: d.Disposition},
+			{"Reasons", w.list(reasons, 25, "\n")},
+			{"Errors", w.list(errorLines(d.Errors, w), 25, "\n")},
+			free("Disposition", d.Disposition),
 		},
 		actions: claimActions(d.ClaimID, l, action{"NPHIES docs", l.NPHIESDocs}),
 	}
 	if d.Authorization {
-		c.title = "Authorization rejected"
+		c.title = w.say("Authorization rejected")
 	}
 	if d.Refused {
-		c.title = "Claim refused as invalid"
+		c.title = w.say("Claim refused as invalid")
 		if d.Authorization {
-			c.title = "Authorization request refused as invalid"
+			c.title = w.say("Authorization request refused as invalid")
 		}
-		c.facts[len(c.facts)-1].title = "Refused at"
+		c.facts[4].title = "Refused at"
 	}
 	return c
 }
 
-// errorLines writes one line per error: code, place, text.
-func errorLines(errs []ReportedError) []string {
-	lines := make([]string, 0, len(errs))
-	for _, x := range errs {
-		s := line(x.Code)
-		if x.Location != "" {
-			s += " at " + line(x.Location)
-		}
-		if x.Text != "" {
-			s += ": " + line(x.Text)
-		}
-		lines = append(lines, strings.TrimPrefix(s, " "))
+// codeAndText writes "code: text"; either may be missing.
+func (l Language) codeAndText(code said, text string) said {
+	t := said(mask(line(text)))
+	switch {
+	case t == "":
+		return code
+	case code == "":
+		return t
 	}
-	return lines
+	return l.isolate(code) + ": " + l.isolate(t)
 }
 
-// distinct drops repetitions and keeps the order.
-func distinct(all []string) []string {
-	seen := make(map[string]bool, len(all))
-	var out []string
-	for _, s := range all {
-		if s != "" && !seen[s] {
-			seen[s] = true
-			out = append(out, s)
+// errorLines writes one line per error: code, place, text.
+func errorLines(errs []ReportedError, w Language) []said {
+	lines := make([]said, 0, len(errs))
+	for _, x := range errs {
+		code := plain(x.Code)
+		if x.Location != "" {
+			code = w.say("%s at %s", code, x.Location)
 		}
+		lines = append(lines, w.codeAndText(code, x.Text))
 	}
-	return out
+	return lines
 }

@@ -4,11 +4,12 @@ import "time"
 
 // ClaimSubmitted is the details of "nphies.claim.submitted": NPHIES or the payer took the claim in.
 type ClaimSubmitted struct {
-	ClaimID   string `json:"claim_id"`   // ours: the claim page's address
-	ClaimRef  string `json:"claim_ref"`  // value of the claim's identifier
-	ClaimType string `json:"claim_type"` // "institutional", "oral", ...
-	Payer     string `json:"payer"`      // licence or name of the payer
-	License   string `json:"license"`    // licence of the provider
+	ClaimID   string `json:"claim_id"`            // ours: the claim page's address
+	ClaimRef  string `json:"claim_ref"`           // value of the claim's identifier
+	ClaimType string `json:"claim_type"`          // "institutional", "oral", ...
+	Payer     string `json:"payer"`               // licence or name of the payer
+	License   string `json:"license"`             // licence of the provider
+	BundleID  string `json:"bundle_id,omitempty"` // of the message that was sent
 	Items     int    `json:"items"`
 	Amount    string `json:"amount"` // SAR, "1234.50"
 	// Queued: NPHIES keeps the claim for the payer and a poll will bring the answer.
@@ -20,28 +21,30 @@ type ClaimSubmitted struct {
 }
 
 func buildClaimSubmitted(d ClaimSubmitted, e Event, l Links) content {
-	waiting := "answered at once"
+	w := l.Language
+	waiting := w.say("answered at once")
 	if d.Queued {
-		waiting = "queued for the payer, answer by poll"
+		waiting = w.say("queued for the payer, answer by poll")
 	}
-	title := ""
+	var title said
 	if d.Authorization {
-		title = "Authorization requested"
+		title = w.say("Authorization requested")
 	}
 	return content{
 		title:   title,
 		object:  d.ClaimRef,
-		counter: items(d.Items),
+		counter: w.items(d.Items),
 		facts: []fact{
 			must("Claim ref", d.ClaimRef),
 			must("Claim type", d.ClaimType),
 			must("Payer", d.Payer),
 			must("Submitted at", moment(e.At)),
 			may("Provider", d.License),
-			may("Amount", sar(d.Amount)),
-			may("Items", items(d.Items)),
+			may("Amount", w.sar(d.Amount)),
+			may("Items", w.items(d.Items)),
 			may("State", waiting),
-			may("Response time", span(d.ResponseTime)),
+			may("Response time", w.span(d.ResponseTime)),
+			may("Bundle id", d.BundleID),
 		},
 		actions: claimActions(d.ClaimID, l),
 	}

@@ -16,6 +16,8 @@ type DeadLetter struct {
 	ClaimRef      string    `json:"claim_ref,omitempty"`
 	FirstFailedAt time.Time `json:"first_failed_at,omitzero"`
 	LastFailedAt  time.Time `json:"last_failed_at,omitzero"`
+	// Waiting dead letters of this queue, this one among them.
+	Waiting int `json:"waiting,omitempty"`
 }
 
 func routeDeadLetter(d DeadLetter, p Priority, s []Stakeholder) (Priority, []Stakeholder) {
@@ -28,6 +30,7 @@ func buildDeadLetter(d DeadLetter, e Event, l Links) content {
 		ErrorKind: d.ErrorKind, ErrorText: d.ErrorText, ClaimID: d.ClaimID, ClaimRef: d.ClaimRef,
 		FirstFailedAt: d.FirstFailedAt, LastFailedAt: d.LastFailedAt,
 	}, e, l)
+	c.facts = append(c.facts, may("Dead letters in queue", count(d.Waiting)))
 	if d.ClaimID != "" {
 		c.actions = append(c.actions, action{"Claim", page(l.Monitor, "claims", d.ClaimID)})
 	}

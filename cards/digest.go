@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -39,47 +38,49 @@ func RenderDigest(d Digest, l Links) ([]byte, error) {
 	entries := slices.Clone(d.Entries)
 	slices.SortStableFunc(entries, func(a, b DigestEntry) int { return a.Priority.Rank() - b.Priority.Rank() })
 
+	w := l.Language
 	counts := map[EventType]int{}
-	names := make([]string, 0, len(entries))
+	names := make([]said, 0, len(entries))
 	for _, e := range entries {
 		counts[e.Type]++
-		name := Summary(e.Card)
+		name := ownLine(Summary(e.Card))
 		if name == "" {
-			name = fmt.Sprintf("%s: %s (%s)", e.Priority, e.Type, e.ID)
+			name = plain(fmt.Sprintf("%s: %s (%s)", e.Priority, e.Type, e.ID))
 		}
-		names = append(names, cut(line(name), 160))
+		names = append(names, w.cut(name, 160))
 	}
-	facts := []fact{must("Events", fmt.Sprint(len(entries)))}
+	facts := []fact{must("Events", grouped(len(entries)))}
 	for _, t := range slices.Sorted(maps.Keys(counts)) {
-		title := string(t)
+		title := phrase(line(string(t)))
 		if r, ok := rows[t]; ok {
-			title = r.Title
+			title = phrase(r.Title)
 		}
-		facts = append(facts, may(title, fmt.Sprint(counts[t])))
+		facts = append(facts, may(title, grouped(counts[t])))
 	}
 	if over := len(facts) - maxFacts; over > 0 {
 		rest := 0
 		for _, t := range slices.Sorted(maps.Keys(counts))[maxFacts-2:] {
 			rest += counts[t]
 		}
-		facts = append(facts[:maxFacts-1], may("Others", fmt.Sprint(rest)))
+		facts = append(facts[:maxFacts-1], may("Others", grouped(rest)))
 	}
-	texts := batches(names)
+	texts := batches(names, w)
 	detail := make([]block, 0, len(texts))
 	for i, t := range texts {
-		heading := "Events"
+		heading := phrase("Events")
 		if i > 0 {
 			heading = "Events, continued"
 		}
-		detail = append(detail, block{heading: heading, text: t, ours: true})
+		detail = append(detail, block{heading, t})
 	}
 	c := content{
-		title:       fmt.Sprintf("%d events in one card", len(entries)),
+		title:       w.say("%s events in one card", grouped(len(entries))),
 		object:      d.Channel,
-		counter:     fmt.Sprint(len(entries)),
+		counter:     plain(grouped(len(entries))),
 		facts:       facts,
 		detail:      detail,
 		actions:     []action{{"Grafana", l.Grafana}, {"Details", page(l.Monitor, "notifications", d.ID)}},
+		language:    w,
 		priority:    entries[0].Priority,
 		id:          d.ID,
 		environment: d.Environment,
@@ -92,14 +93,14 @@ func RenderDigest(d Digest, l Links) ([]byte, error) {
 }
 
 // batches writes the first digestNames names, ten to a text, so that the ladder's limit per text cuts none of them.
-func batches(names []string) []string {
-	var out []string
+func batches(names []said, w Language) []said {
+	var out []said
 	shown := names[:min(len(names), digestNames)]
 	for chunk := range slices.Chunk(shown, 10) {
-		out = append(out, strings.Join(chunk, "\n"))
+		out = append(out, w.list(chunk, 10, "\n"))
 	}
 	if more := len(names) - len(shown); more > 0 {
-		out[len(out)-1] += fmt.Sprintf("\n… and %d more", more)
+		out[len(out)-1] += "\n" + w.say("… and %s more", grouped(more))
 	}
 	return out
 }

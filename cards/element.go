@@ -15,13 +15,15 @@ const (
 	maxFacts   = 10
 )
 
-// The structs below are the elements of Adaptive Cards 1.4 that we use, with their properties' names.
+// The structs below are the elements of Adaptive Cards 1.4 that we use, with their properties' names. "rtl" came with 1.5; older
+// hosts pass over it, and the reference renderer takes it at 1.4 without complaint.
 
 type adaptiveCard struct {
 	Type         string       `json:"type"`
 	Schema       string       `json:"$schema"`
 	Version      string       `json:"version"`
 	FallbackText string       `json:"fallbackText"`
+	RTL          bool         `json:"rtl,omitempty"`
 	MSTeams      *msTeams     `json:"msteams,omitempty"`
 	Body         []any        `json:"body"`
 	Actions      []openAction `json:"actions,omitempty"`
@@ -42,6 +44,7 @@ type container struct {
 	ID      string `json:"id,omitempty"`
 	Style   string `json:"style,omitempty"`
 	Bleed   bool   `json:"bleed,omitempty"`
+	RTL     bool   `json:"rtl,omitempty"`
 	Spacing string `json:"spacing,omitempty"`
 	Items   []any  `json:"items"`
 }
@@ -54,6 +57,7 @@ type columnSet struct {
 type column struct {
 	Type              string `json:"type"`
 	Width             string `json:"width"`
+	RTL               bool   `json:"rtl,omitempty"`
 	VerticalAlignment string `json:"verticalContentAlignment,omitempty"`
 	Items             []any  `json:"items"`
 }

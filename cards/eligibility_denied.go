@@ -16,9 +16,10 @@ type EligibilityDenied struct {
 }
 
 func buildEligibilityDenied(d EligibilityDenied, e Event, l Links) content {
+	w := l.Language
 	return content{
 		object:  d.CheckRef,
-		counter: d.SiteEligibility,
+		counter: plain(d.SiteEligibility),
 		facts: []fact{
 			must("Request ref", d.CheckRef),
 			must("Payer", d.Payer),
@@ -26,12 +27,12 @@ func buildEligibilityDenied(d EligibilityDenied, e Event, l Links) content {
 			may("Reason", mask(d.Display)),
 			must("Answered at", moment(e.At)),
 			may("Provider", d.License),
-			may("Purpose", list(d.Purposes, 5, ", ")),
+			may("Purpose", w.list(plains(d.Purposes), 5, ", ")),
 			may("Serviced date", d.ServicedDate),
 		},
 		detail: []block{
-			{heading: "Disposition", text: d.Disposition},
-			{heading: "Errors", text: list(errorLines(d.Errors), 25, "\n")},
+			free("Disposition", d.Disposition),
+			{"Errors", w.list(errorLines(d.Errors, w), 25, "\n")},
 		},
 		actions: []action{
 			{"NPHIES portal", l.NPHIESPortal},

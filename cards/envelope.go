@@ -42,7 +42,7 @@ func Envelope(summary string, card json.RawMessage) ([]byte, error) {
 
 func wrap(summary string, card json.RawMessage) ([]byte, error) {
 	request, err := marshal(envelope{
-		Type: "message", Summary: cut(line(summary), 300),
+		Type: "message", Summary: string(English.cut(ownLine(summary), 300)),
 		Attachments: []attachment{{ContentType: "application/vnd.microsoft.card.adaptive", Content: card}},
 	})
 	if err != nil {

@@ -13,22 +13,34 @@ import (
 var riyadh = time.FixedZone("Asia/Riyadh", 3*60*60)
 
 // moment writes t in UTC and in the reader's zone.
-func moment(t time.Time) string {
+func moment(t time.Time) said {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02T15:04:05Z") + " · " + t.In(riyadh).Format("2006-01-02 15:04") + " Asia/Riyadh"
+	return said(t.UTC().Format("2006-01-02T15:04:05Z") + " · " + t.In(riyadh).Format("2006-01-02 15:04") + " Asia/Riyadh")
 }
 
 var amount = regexp.MustCompile(`^(-?)(\d+)(\.\d+)?$`)
 
 // sar writes a decimal string as an amount of money with thousands separators. What is no number is shown as it came.
-func sar(s string) string {
+func (l Language) sar(s string) said {
 	m := amount.FindStringSubmatch(s)
-	if s == "" || m == nil {
-		return s
+	if m == nil {
+		return plain(s)
 	}
-	digits := m[2]
+	return l.say("SAR %s", m[1]+thousands(m[2])+m[3])
+}
+
+// sarOrUnknown is for amounts that an answer may not tell: what nobody knows is no 0.00.
+func (l Language) sarOrUnknown(s string) said {
+	if s == "" {
+		return l.say("unknown")
+	}
+	return l.sar(s)
+}
+
+// thousands puts a comma before each third digit from the end.
+func thousands(digits string) string {
 	var b strings.Builder
 	for i, d := range digits {
 		if i > 0 && (len(digits)-i)%3 == 0 {
@@ -36,7 +48,32 @@ func sar(s string) string {
 		}
 		b.WriteRune(d)
 	}
-	return "SAR " + m[1] + b.String() + m[3]
+	return b.String()
+}
+
+// count writes how many there are; "" for none, which means that nobody knows.
+func count(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return thousands(strconv.Itoa(n))
+}
+
+// size writes bytes for people: "512 B", "1.5 GiB"; "" for none.
+func size(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	i, v := 0, float64(bytes)
+	for v >= 1024 && i < len(units)-1 {
+		v /= 1024
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
 // difference is a minus b as a decimal string with two places, or "" when one of them is no number.
@@ -74,31 +111,39 @@ func rat(s string) (*big.Rat, bool) {
 }
 
 // span writes a duration for people: "1.2 s", "3 m 20 s", "2 h 5 m", "3 d 4 h". Zero and less is "".
-func span(d time.Duration) string {
+func (l Language) span(d time.Duration) said {
 	switch {
 	case d <= 0:
 		return ""
 	case d < time.Second:
-		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
+		return l.say("%s ms", max(1, d.Milliseconds()))
 	case d < time.Minute:
-		return fmt.Sprintf("%d.%d s", d/time.Second, d%time.Second/(100*time.Millisecond))
+		return l.say("%s s", fmt.Sprintf("%d.%d", d/time.Second, d%time.Second/(100*time.Millisecond)))
 	case d < time.Hour:
-		return fmt.Sprintf("%d m %d s", d/time.Minute, d%time.Minute/time.Second)
+		return l.say("%s m %s s", int(d/time.Minute), int(d%time.Minute/time.Second))
 	case d < 24*time.Hour:
-		return fmt.Sprintf("%d h %d m", d/time.Hour, d%time.Hour/time.Minute)
+		return l.say("%s h %s m", int(d/time.Hour), int(d%time.Hour/time.Minute))
 	}
-	return fmt.Sprintf("%d d %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	return l.say("%s d %s h", int(d/(24*time.Hour)), int(d%(24*time.Hour)/time.Hour))
+}
+
+// within writes a measured value and the allowed one, which may be unknown.
+func (l Language) within(value, allowed said) said {
+	if value == "" || allowed == "" {
+		return value
+	}
+	return l.say("%s, allowed %s", value, allowed)
 }
 
 // items writes "1 item", "4 items", or "" for none.
-func items(n int) string {
+func (l Language) items(n int) said {
 	switch {
 	case n <= 0:
 		return ""
 	case n == 1:
-		return "1 item"
+		return l.say("1 item")
 	}
-	return strconv.Itoa(n) + " items"
+	return l.say("%s items", n)
 }
 
 // of writes "n/m", or "" when m is unknown.
@@ -107,14 +152,4 @@ func of(n, m int) string {
 		return ""
 	}
 	return fmt.Sprintf("%d/%d", n, m)
-}
-
-// list joins the first limit of all, and says how many there are beside them.
-func list(all []string, limit int, separator string) string {
-	shown := all[:min(len(all), limit)]
-	s := strings.Join(shown, separator)
-	if more := len(all) - len(shown); more > 0 {
-		s += fmt.Sprintf("%s… and %d more", separator, more)
-	}
-	return s
 }

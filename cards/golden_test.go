@@ -6,7 +6,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -28,50 +30,88 @@ var testLinks = Links{
 	NPHIESRunbook: "https://runbooks.example.sa/nphies",
 }
 
-// goldenCase is one file of testdata/golden.
+// goldenCase is one file of testdata/golden: an event or a digest of events, how it is rendered, and its card.
 type goldenCase struct {
-	Event json.RawMessage `json:"event"`
-	Card  json.RawMessage `json:"card"`
+	Note     string          `json:"note,omitempty"` // for the gallery
+	Language Language        `json:"language,omitempty"`
+	Minimal  bool            `json:"minimal,omitempty"`
+	Event    json.RawMessage `json:"event,omitempty"`
+	Digest   []string        `json:"digest,omitempty"` // names of other files
+	Repeat   int             `json:"repeat,omitempty"` // each of them as often
+	Card     json.RawMessage `json:"card"`
 }
 
-// goldenFiles returns the files' paths by the event in them.
-func goldenEvents(tb testing.TB) map[string]Event {
+func (c goldenCase) event(tb testing.TB) Event {
+	tb.Helper()
+	var e Event
+	require.NoError(tb, json.Unmarshal(c.Event, &e), string(c.Event))
+	return e
+}
+
+func (c goldenCase) render(tb testing.TB, all map[string]goldenCase) []byte {
+	tb.Helper()
+	links := testLinks
+	links.Language = c.Language
+	var card []byte
+	var err error
+	if len(c.Digest) > 0 {
+		d := Digest{
+			ID: "6f1c2d3e-4a5b-4c6d-8e7f-0000000000d1", Channel: "NPHIES_INTEGRATION", Environment: "sandbox",
+			At: time.Date(2026, 3, 14, 21, 30, 0, 0, time.UTC),
+		}
+		for _, name := range c.Digest {
+			e := all[name].event(tb)
+			p, _, err := e.Resolve()
+			require.NoError(tb, err)
+			one, err := Render(e, links)
+			require.NoError(tb, err)
+			for range max(1, c.Repeat) {
+				d.Entries = append(d.Entries, DigestEntry{ID: e.ID, Type: e.Type, Priority: p, Card: one})
+			}
+		}
+		card, err = RenderDigest(d, links)
+	} else {
+		card, err = Render(c.event(tb), links)
+	}
+	require.NoError(tb, err)
+	if c.Minimal {
+		card, err = Minimal(card)
+		require.NoError(tb, err)
+	}
+	return card
+}
+
+// goldenCases returns the cases by the name of their file.
+func goldenCases(tb testing.TB) map[string]goldenCase {
 	tb.Helper()
 	paths, err := filepath.Glob("testdata/golden/*.json")
 	require.NoError(tb, err)
 	require.NotEmpty(tb, paths)
-	events := map[string]Event{}
+	cases := map[string]goldenCase{}
 	for _, p := range paths {
 		raw, err := os.ReadFile(p)
 		require.NoError(tb, err)
 		var c goldenCase
 		require.NoError(tb, json.Unmarshal(raw, &c), p)
-		var e Event
-		require.NoError(tb, json.Unmarshal(c.Event, &e), p)
-		events[p] = e
+		cases[strings.TrimSuffix(filepath.Base(p), ".json")] = c
 	}
-	return events
+	return cases
 }
 
 func TestGolden(t *testing.T) {
 	schema := cardSchema(t)
-	for path, e := range goldenEvents(t) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			card, err := Render(e, testLinks)
-			require.NoError(t, err)
+	cases := goldenCases(t)
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			card := c.render(t, cases)
 			checkCard(t, schema, card)
-
-			raw, err := os.ReadFile(path)
-			require.NoError(t, err)
-			var c goldenCase
-			require.NoError(t, json.Unmarshal(raw, &c))
 			if *update {
 				c.Card = card
 				compact, err := marshal(c)
 				require.NoError(t, err)
 				var out bytes.Buffer
 				require.NoError(t, json.Indent(&out, compact, "", " "))
-				require.NoError(t, os.WriteFile(path, append(out.Bytes(), '\n'), 0o644))
+				require.NoError(t, os.WriteFile("testdata/golden/"+name+".json", append(out.Bytes(), '\n'), 0o644))
 				return
 			}
 			var want bytes.Buffer
@@ -84,8 +124,10 @@ func TestGolden(t *testing.T) {
 // TestEveryRowIsComplete says what a new event type still lacks.
 func TestEveryRowIsComplete(t *testing.T) {
 	tested := map[EventType]bool{}
-	for _, e := range goldenEvents(t) {
-		tested[e.Type] = true
+	for _, c := range goldenCases(t) {
+		if len(c.Event) > 0 {
+			tested[c.event(t).Type] = true
+		}
 	}
 	seen := map[EventType]bool{}
 	for _, r := range Table() {

@@ -11,7 +11,7 @@ const maxURL = 2048
 
 // action is a button that opens a page.
 type action struct {
-	title string
+	title phrase
 	url   string
 }
 

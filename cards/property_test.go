@@ -88,7 +88,7 @@ func TestAnyInputGivesAGoodCard(t *testing.T) {
 			card, err := Render(e, links)
 			require.NoError(t, err)
 			s := checkCard(t, schema, card)
-			c, _, err := e.content(links)
+			c, err := e.content(links)
 			require.NoError(t, err)
 			require.Len(t, s.actions, min(len(c.actions), 5), "%s: an action is missing", row.Type)
 			require.Equal(t, "Details", s.titles[len(s.titles)-1])

@@ -2,7 +2,6 @@ package cards
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -16,15 +15,19 @@ const (
 	HardLimit = 28_000
 )
 
-// content is what a builder wants to show. Every text in it may be untrusted: render escapes, cleans and cuts.
+// content is what a builder wants to show. What is no said may be untrusted: render cleans it, and escapes and cuts all.
 type content struct {
-	title   string // empty: the table's
+	title   said   // empty: the table's
 	object  string // what it is about: a claim reference, a task, a node
-	counter string // a few characters for the right side of the header
+	counter said   // a few characters for the right side of the header
 	facts   []fact
 	detail  []block
 	actions []action
+	head    said   // stands before the title; empty: the priority's word
+	style   string // of the header; empty: the priority's
+	seen    said   // how often it happened, in the footer
 
+	language      Language
 	priority      Priority
 	id            string
 	environment   string
@@ -34,21 +37,25 @@ type content struct {
 
 // fact is a line of the fact set. An optional one without a value is left out, a required one shows a dash.
 type fact struct {
-	title    string
-	value    string
+	title    phrase
+	value    said
 	required bool
 }
 
-func must(title, value string) fact { return fact{title: title, value: value, required: true} }
-
-func may(title, value string) fact { return fact{title: title, value: value} }
-
-// block is a piece of free text with a heading of ours.
-type block struct {
-	heading string
-	text    string
-	ours    bool // built from texts that are clean already: claim references in it may look like a person's number
+func must[T string | said](title phrase, value T) fact {
+	return fact{title: title, value: plain(value), required: true}
 }
+
+func may[T string | said](title phrase, value T) fact { return fact{title: title, value: plain(value)} }
+
+// block is a piece of free text, of one or more lines, with a heading of ours.
+type block struct {
+	heading phrase
+	text    said
+}
+
+// free is a block with the text of another party.
+func free(heading phrase, text string) block { return block{heading, said(freeText(text))} }
 
 // step is one rung of the ladder a card goes down until it fits.
 type step struct {
@@ -71,7 +78,9 @@ var ladder = []step{
 
 // render goes down the ladder to the first card that fits.
 func (c content) render() ([]byte, error) {
-	c = c.prepared()
+	c.object = cut(line(c.object), 160)
+	c.title, c.counter = c.language.cut(c.title, 120), c.language.cut(c.counter, 24)
+	c.environment, c.correlationID = cut(line(c.environment), 40), cut(line(c.correlationID), 80)
 	size := 0
 	for _, s := range ladder {
 		card, fallback := c.on(s)
@@ -88,26 +97,6 @@ func (c content) render() ([]byte, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %d bytes at least", ErrCardTooLarge, size)
-}
-
-// prepared returns c with every text clean, as the rungs only cut.
-func (c content) prepared() content {
-	c.title = cut(line(c.title), 120)
-	c.object = cut(line(c.object), 160)
-	c.counter = cut(line(c.counter), 24)
-	c.environment = cut(line(c.environment), 40)
-	c.correlationID = cut(line(c.correlationID), 80)
-	c.facts = slices.Clone(c.facts)
-	for i := range c.facts {
-		c.facts[i].value = line(c.facts[i].value)
-	}
-	c.detail = slices.Clone(c.detail)
-	for i, b := range c.detail {
-		if !b.ours {
-			c.detail[i].text = freeText(b.text)
-		}
-	}
-	return c
 }
 
 // styles of the header per priority. The word is always there too: colour is never the only sign. Its text keeps the default
@@ -131,37 +120,52 @@ func (c content) on(s step) (adaptiveCard, string) {
 	}
 	body = append(body, c.footer())
 
-	fallback := fmt.Sprintf("%s: %s", c.priority, c.title)
+	rtl := c.language == Arabic
+	w := c.language
+	fallback := w.headed(c.head, c.priority) + ": " + w.isolate(c.title)
 	if c.object != "" {
-		fallback += ": " + c.object
+		fallback += ": " + w.isolate(said(c.object))
 	}
-	fallback += " (" + c.id + ")"
+	fallback = w.frame(fallback + " (" + w.isolate(said(c.id)) + ")")
 	card := adaptiveCard{
-		Type: "AdaptiveCard", Schema: schemaURL, Version: version, FallbackText: fallback,
+		Type: "AdaptiveCard", Schema: schemaURL, Version: version, FallbackText: string(fallback), RTL: rtl,
 		MSTeams: &msTeams{Width: "Full"}, Body: body,
 	}
 	for _, b := range buttons(c.actions) {
-		card.Actions = append(card.Actions, openAction{Type: "Action.OpenUrl", Title: b.title, URL: b.url})
+		card.Actions = append(card.Actions, openAction{Type: "Action.OpenUrl", Title: string(w.say(b.title)), URL: b.url})
 	}
-	return card, fallback
+	return card, string(fallback)
+}
+
+// headed is the word before the title: what became of the event, or its priority.
+func (l Language) headed(head said, p Priority) said {
+	if head != "" {
+		return head
+	}
+	return l.word(string(p))
 }
 
 func (c content) header() container {
+	w := c.language
 	left := []any{textBlock{
-		Type: "TextBlock", Text: string(c.priority) + " · " + escape(c.title),
+		Type: "TextBlock", Text: escape(string(w.frame(w.headed(c.head, c.priority) + " · " + w.isolate(c.title)))),
 		Weight: "Bolder", Size: "Medium", Wrap: true,
 	}}
 	if c.object != "" {
-		left = append(left, textBlock{Type: "TextBlock", Text: escape(c.object), Spacing: "None", Wrap: true})
+		left = append(left, textBlock{Type: "TextBlock", Text: escape(string(w.isolate(said(c.object)))), Spacing: "None", Wrap: true})
 	}
-	columns := []column{{Type: "Column", Width: "stretch", Items: left}}
+	columns := []column{{Type: "Column", Width: "stretch", RTL: w == Arabic, Items: left}}
 	if c.counter != "" {
-		columns = append(columns, column{Type: "Column", Width: "auto", VerticalAlignment: "Center", Items: []any{
-			textBlock{Type: "TextBlock", Text: escape(c.counter), Weight: "Bolder", Align: "Right"},
+		columns = append(columns, column{Type: "Column", Width: "auto", RTL: w == Arabic, VerticalAlignment: "Center", Items: []any{
+			textBlock{Type: "TextBlock", Text: escape(string(w.isolate(c.counter))), Weight: "Bolder", Align: "Right"},
 		}})
 	}
+	style := c.style
+	if style == "" {
+		style = styles[c.priority]
+	}
 	return container{
-		Type: "Container", ID: "header", Style: styles[c.priority], Bleed: true,
+		Type: "Container", ID: "header", Style: style, Bleed: true, RTL: w == Arabic,
 		Items: []any{columnSet{Type: "ColumnSet", Columns: columns}},
 	}
 }
@@ -169,7 +173,7 @@ func (c content) header() container {
 func (c content) factSet(s step) factSet {
 	set := factSet{Type: "FactSet", ID: "facts"}
 	for _, f := range c.facts {
-		value := cut(f.value, s.value)
+		value := c.language.cut(f.value, s.value)
 		switch {
 		case value == "" && f.required:
 			value = "–"
@@ -179,40 +183,50 @@ func (c content) factSet(s step) factSet {
 		if len(set.Facts) == maxFacts {
 			break
 		}
-		set.Facts = append(set.Facts, cardFact{Title: escape(f.title), Value: escape(value)})
+		set.Facts = append(set.Facts, cardFact{
+			Title: escape(string(c.language.say(f.title))), Value: escape(string(c.language.isolate(value))),
+		})
 	}
 	return set
 }
 
 func (c content) detailContainer(s step) container {
-	d := container{Type: "Container", ID: "detail", Style: "emphasis"}
+	d := container{Type: "Container", ID: "detail", Style: "emphasis", RTL: c.language == Arabic}
 	for _, b := range c.detail {
-		text := cut(b.text, s.text)
+		text := c.language.cut(b.text, s.text)
 		if text == "" {
 			continue
 		}
+		lines := strings.Split(string(text), "\n")
+		for i, l := range lines {
+			lines[i] = string(c.language.isolate(said(l)))
+		}
 		d.Items = append(d.Items,
-			textBlock{Type: "TextBlock", Text: escape(b.heading), Weight: "Bolder", Size: "Small", Wrap: true},
+			textBlock{Type: "TextBlock", Text: escape(string(c.language.say(b.heading))), Weight: "Bolder", Size: "Small", Wrap: true},
 			richTextBlock{Type: "RichTextBlock", Spacing: "Small", Inlines: []textRun{
-				{Type: "TextRun", Text: text, FontType: "Monospace", Size: "Small"},
+				{Type: "TextRun", Text: strings.Join(lines, "\n"), FontType: "Monospace", Size: "Small"},
 			}})
 	}
 	return d
 }
 
 func (c content) footer() container {
-	parts := []string{c.id}
+	w := c.language
+	parts := []said{said(c.id)}
 	if c.environment != "" {
-		parts = append(parts, c.environment)
+		parts = append(parts, said(c.environment))
 	}
 	parts = append(parts, moment(c.at))
-	lines := []string{strings.Join(parts, " · ")}
-	if c.correlationID != "" && c.correlationID != c.id {
-		lines = append(lines, "correlation "+c.correlationID)
+	lines := []said{w.list(parts, len(parts), " · ")}
+	if c.seen != "" {
+		lines = append(lines, c.seen)
 	}
-	f := container{Type: "Container", ID: "footer"}
+	if c.correlationID != "" && c.correlationID != c.id {
+		lines = append(lines, w.say("correlation %s", said(c.correlationID)))
+	}
+	f := container{Type: "Container", ID: "footer", RTL: w == Arabic}
 	for i, l := range lines {
-		t := textBlock{Type: "TextBlock", Text: escape(l), Size: "Small", Subtle: true, Wrap: true}
+		t := textBlock{Type: "TextBlock", Text: escape(string(w.frame(l))), Size: "Small", Subtle: true, Wrap: true}
 		if i > 0 {
 			t.Spacing = "None"
 		}

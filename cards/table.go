@@ -56,29 +56,29 @@ var table = []Row{
 	row(Row{Type: TaskFailedEvent, Priority: High, Stakeholders: taskGroups, Title: "Task failed for good"}, buildTaskFailure, routeTaskFailure),
 	row(Row{Type: TaskDLQEvent, Priority: High, Stakeholders: taskGroups, Title: "Dead letter"}, buildDeadLetter, routeDeadLetter),
 
-	row(Row{Type: DLQThresholdEvent, Priority: High, Stakeholders: fleetGroups, Title: "Too many dead letters"}, buildCondition, nil),
-	row(Row{Type: QueueBacklogEvent, Priority: Medium, Stakeholders: fleetGroups, Title: "Queue backlog"}, buildCondition, nil),
+	row(Row{Type: DLQThresholdEvent, Priority: High, Stakeholders: fleetGroups, Title: "Too many dead letters"}, buildDeadLetters, nil),
+	row(Row{Type: QueueBacklogEvent, Priority: Medium, Stakeholders: fleetGroups, Title: "Queue backlog"}, buildBacklog, nil),
 	row(Row{
 		Type: WorkerOfflineEvent, Priority: Critical, Title: "Worker offline",
 		Stakeholders: groups(fleetGroups, CloudOps),
-	}, buildCondition, nil),
+	}, buildWorkerOffline, nil),
 
 	row(Row{
 		Type: VaultSealEvent, Priority: Critical, Title: "Vault sealed",
 		Stakeholders: []Stakeholder{SecurityEng, SRE, CloudOps},
-	}, buildCondition, nil),
+	}, buildVaultSeal, nil),
 	row(Row{
 		Type: VaultUnsealFailedEvent, Priority: Critical, Title: "Vault unseal failed",
 		Stakeholders: []Stakeholder{SecurityEng, SRE, CloudOps},
-	}, buildCondition, nil),
+	}, buildVaultSeal, nil),
 	row(Row{
 		Type: VaultTokenRenewalFailedEvent, Priority: High, Title: "Vault token renewal failed",
 		Stakeholders: []Stakeholder{SecurityEng, SRE},
-	}, buildCondition, nil),
+	}, buildVaultToken, nil),
 	row(Row{
 		Type: VaultSecretRotatedEvent, Priority: Info, Title: "Secret rotated",
 		Stakeholders: []Stakeholder{SecurityEng, SRE},
-	}, buildCondition, nil),
+	}, buildSecretRotation, nil),
 	row(Row{
 		Type: VaultCertificateEvent, Priority: Low, Title: "Certificate expires",
 		Stakeholders: []Stakeholder{SecurityEng, SRE, NPHIESIntegration},
@@ -87,31 +87,31 @@ var table = []Row{
 	row(Row{
 		Type: RedisNodeDownEvent, Priority: Critical, Title: "Redis node down",
 		Stakeholders: []Stakeholder{SRE, CloudOps, RuntimeEng},
-	}, buildCondition, nil),
+	}, buildRedis, nil),
 	row(Row{
 		Type: RedisReplicaLagEvent, Priority: Medium, Title: "Redis replica lagging",
 		Stakeholders: []Stakeholder{SRE, CloudOps},
-	}, buildCondition, nil),
+	}, buildRedis, nil),
 	row(Row{
 		Type: PostgresConnectionsEvent, Priority: Critical, Title: "PostgreSQL connections exhausted",
 		Stakeholders: []Stakeholder{SRE, CloudOps, RuntimeEng},
-	}, buildCondition, nil),
+	}, buildPostgres, nil),
 	row(Row{
 		Type: PostgresReplicationLagEvent, Priority: High, Title: "PostgreSQL replication lag",
 		Stakeholders: []Stakeholder{SRE, CloudOps},
-	}, buildCondition, nil),
+	}, buildPostgres, nil),
 	row(Row{
 		Type: PodCrashLoopEvent, Priority: High, Title: "Pod crash loop",
 		Stakeholders: []Stakeholder{SRE, CloudOps, DevOps},
-	}, buildCondition, nil),
+	}, buildPod, nil),
 	row(Row{
 		Type: PrometheusAlertEvent, Priority: Medium, Title: "Alert firing",
 		Stakeholders: []Stakeholder{SRE, CloudOps},
-	}, buildCondition, nil),
+	}, buildAlert, routeAlert),
 	row(Row{
 		Type: BackupFailedEvent, Priority: High, Title: "Backup failed",
 		Stakeholders: []Stakeholder{SRE, CloudOps, DevOps},
-	}, buildCondition, nil),
+	}, buildBackup, nil),
 }
 
 var rows = func() map[EventType]Row {

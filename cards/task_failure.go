@@ -16,6 +16,9 @@ type TaskFailure struct {
 	NextRunAt     time.Time `json:"next_run_at,omitzero"`
 	FirstFailedAt time.Time `json:"first_failed_at,omitzero"`
 	LastFailedAt  time.Time `json:"last_failed_at,omitzero"`
+	Worker        string    `json:"worker,omitempty"` // which one ran it last
+	// Took is how long the last attempt ran. In JSON it is nanoseconds.
+	Took time.Duration `json:"took,omitempty"`
 }
 
 func routeTaskFailure(d TaskFailure, p Priority, s []Stakeholder) (Priority, []Stakeholder) {
@@ -27,6 +30,10 @@ func routeTaskFailure(d TaskFailure, p Priority, s []Stakeholder) (Priority, []S
 
 func buildTaskFailure(d TaskFailure, e Event, l Links) content {
 	c := taskContent(d, e, l)
+	if e.Type == TaskRetryEvent {
+		c.title = l.Language.say("Task failing, retry %s of %s", d.Retried, d.MaxRetry)
+	}
+	c.facts = append(c.facts, may("Worker", d.Worker))
 	if d.ClaimID != "" {
 		c.actions = append(c.actions, action{"Details", page(l.Monitor, "claims", d.ClaimID)})
 	} else {
@@ -35,32 +42,36 @@ func buildTaskFailure(d TaskFailure, e Event, l Links) content {
 	return c
 }
 
-// taskContent is what the cards about a task have in common. Its actions lack "Details".
+// taskContent is what the cards about a task have in common: nine facts, and the actions without "Details".
 func taskContent(d TaskFailure, e Event, l Links) content {
+	w := l.Language
 	last := d.LastFailedAt
 	if last.IsZero() {
 		last = e.At
 	}
-	failing := ""
+	var failing said
 	if !d.FirstFailedAt.IsZero() {
-		failing = span(last.Sub(d.FirstFailedAt))
+		failing = w.span(last.Sub(d.FirstFailedAt))
+	}
+	next := may("Next run", moment(d.NextRunAt))
+	if d.NextRunAt.IsZero() {
+		next = may("Ran for", w.span(d.Took))
 	}
 	return content{
 		object:  d.TaskType,
-		counter: of(d.Retried, d.MaxRetry),
+		counter: plain(of(d.Retried, d.MaxRetry)),
 		facts: []fact{
 			must("Task type", d.TaskType),
 			must("Task id", d.TaskID),
 			must("Queue", d.Queue),
 			must("Retries", of(d.Retried, d.MaxRetry)),
-			may("Next run", moment(d.NextRunAt)),
-			may("Claim ref", d.ClaimRef),
 			may("Error class", d.ErrorKind),
+			next,
+			may("Claim ref", d.ClaimRef),
 			may("Last failed", moment(last)),
-			may("First failed", moment(d.FirstFailedAt)),
 			may("Failing for", failing),
 		},
-		detail: []block{{heading: "Last error", text: d.ErrorText}},
+		detail: []block{free("Last error", d.ErrorText)},
 		actions: []action{
 			{"Queue runbook", l.QueueRunbook},
 			{"Grafana", l.Grafana},

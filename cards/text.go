@@ -64,13 +64,22 @@ const (
 // or have no width, without mentions and without secrets.
 //
 // Only the first maxInput bytes are read: a card shows a small part of them, and the work grows with the text.
-func clean(s string) string {
+func clean(s string) string { return cleaned(s, false) }
+
+// ownLine is line for a text that we wrote: what isolates pieces of it stays.
+func ownLine(s string) said {
+	return said(balance(strings.Join(strings.Fields(cleaned(s[:min(len(s), maxLine)], true)), " ")))
+}
+
+func cleaned(s string, isolates bool) string {
 	s = s[:min(len(s), maxInput)]
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n':
+			return r
+		case isolates && strings.ContainsRune(isolateFirst+isolateRight+isolateEnd, r):
 			return r
 		case r == '\r', r == '\u2028', r == '\u2029':
 			return '\n'
@@ -112,13 +121,22 @@ func escape(s string) string {
 
 // cut shortens s to n runes and says how many bytes are missing.
 func cut(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
+	head, missing := headOf(s, n)
+	if missing == 0 {
 		return s
+	}
+	return fmt.Sprintf("%s… (+%d bytes)", head, missing)
+}
+
+// headOf returns the first n runes of s and how many bytes come after them.
+func headOf(s string, n int) (head string, missing int) {
+	if utf8.RuneCountInString(s) <= n {
+		return s, 0
 	}
 	at := 0
 	for range n {
 		_, size := utf8.DecodeRuneInString(s[at:])
 		at += size
 	}
-	return fmt.Sprintf("%s… (+%d bytes)", s[:at], len(s)-at)
+	return s[:at], len(s) - at
 }

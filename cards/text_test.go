@@ -69,11 +69,11 @@ func TestCut(t *testing.T) {
 }
 
 func TestMoney(t *testing.T) {
-	require.Equal(t, "SAR 1,234,567.50", sar("1234567.50"))
-	require.Equal(t, "SAR 123.00", sar("123.00"))
-	require.Equal(t, "SAR -1,000.00", sar("-1000.00"))
-	require.Empty(t, sar(""))
-	require.Equal(t, "n/a", sar("n/a"))
+	require.EqualValues(t, "SAR 1,234,567.50", English.sar("1234567.50"))
+	require.EqualValues(t, "SAR 123.00", English.sar("123.00"))
+	require.EqualValues(t, "SAR -1,000.00", English.sar("-1000.00"))
+	require.Empty(t, English.sar(""))
+	require.EqualValues(t, "n/a", English.sar("n/a"))
 	require.Equal(t, "0.10", difference("0.30", "0.20"))
 	require.Equal(t, "90071992547409.93", difference("90071992547409.94", "0.01"))
 	require.Empty(t, difference("1.00", ""))
@@ -84,13 +84,13 @@ func TestMoney(t *testing.T) {
 }
 
 func TestMomentAndSpan(t *testing.T) {
-	require.Equal(t, "2026-03-14T21:26:53Z · 2026-03-15 00:26 Asia/Riyadh", moment(time.Date(2026, 3, 14, 21, 26, 53, 0, time.UTC)))
+	require.EqualValues(t, "2026-03-14T21:26:53Z · 2026-03-15 00:26 Asia/Riyadh", moment(time.Date(2026, 3, 14, 21, 26, 53, 0, time.UTC)))
 	require.Empty(t, moment(time.Time{}))
 	for d, want := range map[time.Duration]string{
 		-time.Second: "", 0: "", time.Microsecond: "1 ms", 1234 * time.Millisecond: "1.2 s", 200 * time.Second: "3 m 20 s",
 		125 * time.Minute: "2 h 5 m", 76 * time.Hour: "3 d 4 h",
 	} {
-		require.Equal(t, want, span(d))
+		require.EqualValues(t, want, English.span(d))
 	}
 }
 

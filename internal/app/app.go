@@ -194,9 +194,10 @@ func (r router) Channels(who []cards.Stakeholder) []store.Channel {
 	return out
 }
 
-// Links are the addresses on cards.
+// Links are the language of cards and the addresses on them.
 func Links(c *config.Config) cards.Links {
 	return cards.Links{
+		Language: cards.Language(c.CardsLanguage),
 		Monitor: c.MonitorURL, Grafana: c.GrafanaURL, Kibana: c.KibanaURL, NPHIESPortal: c.PortalURL, NPHIESStatus: c.StatusURL, NPHIESDocs: c.DocsURL,
 		ClaimLinc: c.ClaimLincURL, VaultRunbook: c.VaultRunbook, QueueRunbook: c.QueueRunbook, NPHIESRunbook: c.NPHIESRunbook,
 	}

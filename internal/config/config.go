@@ -157,8 +157,9 @@ type Teams struct {
 	AuditTable    string  `env:"TEAMS_AUDIT_TABLE" envDefault:"teams_notifications" doc:"Kept for compatibility; only teams_notifications is allowed."`
 }
 
-// Links are the addresses that buttons on cards open; an empty one leaves its button out.
+// Links are what cards say and the addresses that their buttons open; an empty one leaves its button out.
 type Links struct {
+	CardsLanguage string `env:"CARDS_LANGUAGE" envDefault:"en" doc:"Language of the cards: en, or ar (right to left). What others wrote stays as it is."`
 	MonitorURL    string `env:"MONITOR_URL" alias:"FLOWER_URL" doc:"Public address of the monitor."`
 	GrafanaURL    string `env:"GRAFANA_URL" doc:"Grafana."`
 	KibanaURL     string `env:"KIBANA_URL" doc:"Kibana."`
@@ -310,6 +311,7 @@ func (c *Config) check() error {
 	oneOf("NPHIES_PRIORAUTH_EXTENSION", c.PriorAuthExt, "priorauth-response", "priorauthresponse")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
+	oneOf("CARDS_LANGUAGE", c.CardsLanguage, "en", "ar")
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("VAULT_ADDR", c.VaultAddr)
