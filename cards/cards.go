@@ -72,6 +72,8 @@ const (
 	PodCrashLoopEvent EventType = "kubernetes.pod.crashloop"
 	// PrometheusAlertEvent: Alertmanager reported a firing alert.
 	PrometheusAlertEvent EventType = "prometheus.alert.firing"
+	// HeartbeatEvent: a channel in which nothing happened for a while shows that it works.
+	HeartbeatEvent EventType = "teams.channel.heartbeat"
 	// BackupFailedEvent: a backup failed.
 	BackupFailedEvent EventType = "backup.failed"
 )

@@ -112,6 +112,7 @@ var table = []Row{
 		Type: BackupFailedEvent, Priority: High, Title: "Backup failed",
 		Stakeholders: []Stakeholder{SRE, CloudOps, DevOps},
 	}, buildBackup, nil),
+	row(Row{Type: HeartbeatEvent, Priority: Info, Stakeholders: Stakeholders(), Title: "Channel works"}, buildHeartbeat, routeHeartbeat),
 }
 
 var rows = func() map[EventType]Row {

@@ -108,3 +108,30 @@ func TestDeadLettersAreRetriedAtARate(t *testing.T) {
 	require.Equal(t, 2, code)
 	require.Contains(t, stderr, "--rate: -1 is not allowed")
 }
+
+func TestNotificationsOnTheCommandLine(t *testing.T) {
+	site(t)
+	pool := testenvPool(t)
+	id := uuid.New()
+	_, err := pool.Exec(t.Context(), `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, summary, dead_at, retry_count, error_message, status_code)
+		VALUES ($1, 'c', 'nphies.claim.rejected', '{PMO}', 'HIGH', 'https://h/…', '{}', 'PMO', 'Claim rejected', now(), 3, 'refused', 403)`, id)
+	require.NoError(t, err)
+	out, _, code := enq(t, "", "notifications", "list", "--state", "dead", "--channel", "PMO", "--event", "nphies.claim.rejected")
+	require.Zero(t, code)
+	require.Contains(t, out, id.String()+"\tdead\tHIGH\tnphies.claim.rejected\tPMO\t")
+	out, _, code = enq(t, "", "notifications", "list", "--state", "sent")
+	require.Zero(t, code)
+	require.Empty(t, out)
+	for _, bad := range [][]string{{"list", "--event", "no.such"}, {"list", "--channel", "sre"}, {"resend", id.String()}, {"resend", id.String(), "--reason", " "}} {
+		_, stderr, code := enq(t, "", append([]string{"notifications"}, bad...)...)
+		require.Equal(t, 2, code, "%v", bad)
+		require.Contains(t, stderr, "enqueue: ")
+	}
+	out, _, code = enq(t, "", "notifications", "resend", id.String(), "--reason", "the webhook is mended", "--output", "json")
+	require.Zero(t, code)
+	require.Contains(t, out, `"state":"waiting"`)
+	require.Contains(t, out, `"result":"queued"`)
+	_, stderr, code := enq(t, "", "notifications", "resend", uuid.NewString(), "--reason", "x")
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "no such notification")
+}

@@ -28,20 +28,21 @@ type cli struct {
 	Output  string           `enum:"text,json" default:"text" help:"Form of the results on stdout: text or json (one object per line)."`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Submit      submitCmd      `cmd:"" help:"Take claims in: claim documents or ready claim-request messages. Prints one line per claim: its id, and queued, exists or invalid."`
-	Priorauth   priorauthCmd   `cmd:"" help:"Take prior authorizations in: claim documents with \"use\": \"preauthorization\", or ready priorauth-request messages."`
-	Eligibility eligibilityCmd `cmd:"" help:"Take eligibility checks in: eligibility documents or ready eligibility-request messages."`
-	Poll        pollCmd        `cmd:"" help:"Look into the mailbox of a provider licence now."`
-	Validate    validateCmd    `cmd:"" help:"Check claims and eligibility checks without sending or keeping them."`
-	Cancel      cancelCmd      `cmd:"" help:"Ask the payer to cancel a claim or prior authorization."`
-	Status      statusCmd      `cmd:"" help:"Show how claims and eligibility checks stand; with --check ask the payer."`
-	List        listCmd        `cmd:"" help:"List claims, newest first."`
-	Inspect     inspectCmd     `cmd:"" help:"Explain NPHIES messages, requests and answers."`
-	Inbox       inboxCmd       `cmd:"" help:"What the mailboxes brought, matched or not."`
-	Payments    paymentsCmd    `cmd:"" help:"Payment reconciliations, or the lines of one."`
-	Pauses      pausesCmd      `cmd:"" help:"What is not sent for now, and why; resume it."`
-	Dead        deadCmd        `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
-	Generate    generateCmd    `cmd:"" help:"Print synthetic valid claims as NDJSON."`
+	Submit        submitCmd        `cmd:"" help:"Take claims in: claim documents or ready claim-request messages. Prints one line per claim: its id, and queued, exists or invalid."`
+	Priorauth     priorauthCmd     `cmd:"" help:"Take prior authorizations in: claim documents with \"use\": \"preauthorization\", or ready priorauth-request messages."`
+	Eligibility   eligibilityCmd   `cmd:"" help:"Take eligibility checks in: eligibility documents or ready eligibility-request messages."`
+	Poll          pollCmd          `cmd:"" help:"Look into the mailbox of a provider licence now."`
+	Validate      validateCmd      `cmd:"" help:"Check claims and eligibility checks without sending or keeping them."`
+	Cancel        cancelCmd        `cmd:"" help:"Ask the payer to cancel a claim or prior authorization."`
+	Status        statusCmd        `cmd:"" help:"Show how claims and eligibility checks stand; with --check ask the payer."`
+	List          listCmd          `cmd:"" help:"List claims, newest first."`
+	Inspect       inspectCmd       `cmd:"" help:"Explain NPHIES messages, requests and answers."`
+	Inbox         inboxCmd         `cmd:"" help:"What the mailboxes brought, matched or not."`
+	Payments      paymentsCmd      `cmd:"" help:"Payment reconciliations, or the lines of one."`
+	Pauses        pausesCmd        `cmd:"" help:"What is not sent for now, and why; resume it."`
+	Dead          deadCmd          `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
+	Notifications notificationsCmd `cmd:"" help:"What was told in Teams: list it, send it again."`
+	Generate      generateCmd      `cmd:"" help:"Print synthetic valid claims as NDJSON."`
 }
 
 // env is what a command works with.

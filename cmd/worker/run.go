@@ -22,6 +22,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
+	"github.com/claimlinc/nphiesq/internal/upkeep"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/nphies"
@@ -40,6 +41,7 @@ type program struct {
 	vault      *secrets.Vault // nil without Vault
 	clients    *nphiesclient.Clients
 	certs      *certwatch.Watch
+	upkeep     *upkeep.Upkeep
 	registry   *prometheus.Registry
 	http       *http.Server
 	listener   net.Listener
@@ -113,6 +115,9 @@ func (p *program) open(ctx context.Context) error {
 	p.certs = &certwatch.Watch{
 		Certificates: p.clients, Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Interval: cfg.CertReload.D(),
 	}
+	p.upkeep = upkeep.New(a.Store, a.Redis, a.Queue, log, upkeep.Options{
+		Prefix: cfg.ChannelPrefix, TTL: cfg.EventTTL.D(), Retention: time.Duration(cfg.RetentionDays) * 24 * time.Hour, Silence: cfg.Silence.D(), Now: a.Now,
+	})
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
 		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: a.Now,
 	})
@@ -201,6 +206,7 @@ func (p *program) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
 	wg.Go(func() { p.app.Clock.Run(reconciling) })
+	wg.Go(func() { p.upkeep.Run(reconciling) })
 	wg.Go(func() { p.certs.Run(reconciling) })
 	if p.vault != nil {
 		wg.Go(func() { p.vault.Run(reconciling) })

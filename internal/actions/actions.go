@@ -51,6 +51,15 @@ func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, erro
 	return out, err
 }
 
+// Resend sends a notification again. Applied is false when it waits to be sent anyway.
+func (c *Core) Resend(ctx context.Context, d store.Decision) (store.Resent, error) {
+	out, err := c.Store.Resend(ctx, d)
+	if err != nil || !out.Applied {
+		return out, err
+	}
+	return out, c.Queue.Notify(ctx, out.Notification.Channel)
+}
+
 // Discard gives up the work behind a dead letter: a claim without an answer ends in error, for this reason.
 func (c *Core) Discard(ctx context.Context, d store.Decision) (store.Decided, error) {
 	out, err := c.Store.DiscardLetter(ctx, d)

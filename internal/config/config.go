@@ -151,9 +151,10 @@ type Teams struct {
 	Compliance    Secret  `env:"TEAMS_WEBHOOK_COMPLIANCE" doc:"The same for COMPLIANCE."`
 	Integration   Secret  `env:"TEAMS_WEBHOOK_NPHIES_INTEGRATION" doc:"The same for NPHIES_INTEGRATION."`
 	PMO           Secret  `env:"TEAMS_WEBHOOK_PMO" doc:"The same for PMO."`
-	ChannelPrefix string  `env:"TEAMS_REDIS_CHANNEL_PREFIX" envDefault:"teams:events:" doc:"Redis channel for events, with the type appended. Accepted and not used yet."`
-	EventTTL      Seconds `env:"TEAMS_EVENT_TTL" envDefault:"86400" doc:"How long a published event is kept. Accepted and not used yet."`
-	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept. Accepted and not used yet: nothing is deleted."`
+	ChannelPrefix string  `env:"TEAMS_REDIS_CHANNEL_PREFIX" envDefault:"teams:events:" doc:"Redis channel on which each event is published, with the type appended."`
+	EventTTL      Seconds `env:"TEAMS_EVENT_TTL" envDefault:"86400" doc:"How long a published event is also kept as a key."`
+	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept. What Teams did not take, and CRITICAL or HIGH ones that nobody acknowledged, stay."`
+	Silence       Seconds `env:"TEAMS_HEARTBEAT_AFTER" envDefault:"168h" doc:"A channel in which nothing happened for so long shows a small card: flows that nobody uses are switched off, and this shows that it works. 0: never."`
 	AuditTable    string  `env:"TEAMS_AUDIT_TABLE" envDefault:"teams_notifications" doc:"Kept for compatibility; only teams_notifications is allowed."`
 }
 

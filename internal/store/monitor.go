@@ -51,7 +51,9 @@ type NotificationFilter struct {
 	// Status is sent, waiting or dead.
 	Status  string
 	Channel string
-	Claim   *uuid.UUID
+	// EventType is the type of the event.
+	EventType string
+	Claim     *uuid.UUID
 	// Either is the id of a notification or of the digest card that carried it.
 	Either string
 	Limit  int
@@ -66,7 +68,7 @@ func (s *Store) ListNotifications(ctx context.Context, f NotificationFilter) ([]
 	rows, err := s.pool.Query(ctx, `SELECT `+strings.Replace(notificationColumns, "card_payload", "'null'::jsonb", 1)+` FROM teams_notifications
 		WHERE ($1 = '' OR $1 = CASE WHEN sent_at IS NOT NULL THEN 'sent' WHEN dead_at IS NOT NULL THEN 'dead' ELSE 'waiting' END)
 		AND ($2 = '' OR channel = $2) AND ($3::uuid IS NULL OR claim_id = $3) AND ($4 = '' OR id::text = $4 OR digest_id = $4)
-		ORDER BY created_at DESC, id LIMIT $5`, f.Status, f.Channel, f.Claim, f.Either, limit)
+		AND ($6 = '' OR event_type = $6) ORDER BY created_at DESC, id LIMIT $5`, f.Status, f.Channel, f.Claim, f.Either, limit, f.EventType)
 	if err != nil {
 		return nil, wrap("read notifications", err)
 	}
