@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -121,4 +122,9 @@ func newID() uuid.UUID {
 		return uuid.New()
 	}
 	return id
+}
+
+// likeLiteral makes text match itself in LIKE.
+func likeLiteral(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
 }

@@ -1,0 +1,148 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/store"
+)
+
+func seal() store.Condition {
+	return store.Condition{Type: cards.VaultSealEvent, Identity: "vault-1", Details: cards.VaultSeal{Cluster: "v", Node: "vault-1", SealType: "shamir"}}
+}
+
+func backlog(pending int) store.Condition {
+	return store.Condition{Type: cards.QueueBacklogEvent, Identity: "teams", Details: cards.Backlog{Queue: "teams", Pending: pending}}
+}
+
+// told lists the cards of an event type, oldest first.
+func told(t *testing.T, s *store.Store, what cards.EventType) []store.Notification {
+	t.Helper()
+	list, err := s.Notifications(t.Context(), nil, 1000)
+	require.NoError(t, err)
+	var out []store.Notification
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].EventType == string(what) {
+			out = append(out, list[i])
+		}
+	}
+	return out
+}
+
+// TestAConditionIsToldNowAndThen: at once when it is urgent, after a while when it lasts, when it gets worse, and when it ends.
+func TestAConditionIsToldNowAndThen(t *testing.T) {
+	s, pool, clk := open(t)
+	ctx := t.Context()
+	raise := func(c store.Condition) int {
+		t.Helper()
+		_, err := s.Raise(ctx, c)
+		require.NoError(t, err)
+		return len(told(t, s, c.Type))
+	}
+	per := raise(seal()) // one row for each channel
+	require.Positive(t, per, "CRITICAL: at once")
+	for range 20 {
+		clk.add(time.Minute)
+		require.Equal(t, per, raise(seal()), "seen again and again, told once")
+	}
+	clk.add(41 * time.Minute)
+	require.Equal(t, 2*per, raise(seal()), "after an hour once more")
+	last := told(t, s, cards.VaultSealEvent)[per]
+	require.Contains(t, string(last.Card), "22", "how often it was seen")
+
+	// Acknowledged: quiet for half an hour, then told again.
+	_, err := pool.Exec(ctx, `UPDATE teams_notifications SET acknowledged_at = $2, acknowledged_by = 'amal' WHERE id = $1`, last.ID, clk.Now())
+	require.NoError(t, err)
+	clk.add(29 * time.Minute)
+	require.Equal(t, 2*per, raise(seal()))
+	clk.add(2 * time.Minute)
+	require.Equal(t, 3*per, raise(seal()), "nobody mended it")
+	clk.add(70 * time.Minute)
+	require.Equal(t, 3*per, raise(seal()), "once")
+
+	_, err = s.Clear(ctx, cards.VaultSealEvent, "vault-1")
+	require.NoError(t, err)
+	_, err = s.Clear(ctx, cards.VaultSealEvent, "vault-1")
+	require.NoError(t, err)
+	all := told(t, s, cards.VaultSealEvent)
+	require.Len(t, all, 4*per, "its end is told once")
+	require.Contains(t, string(all[3*per].Card), "RESOLVED")
+	require.Contains(t, string(all[3*per].Card), "amal")
+
+	clk.add(time.Minute)
+	require.Equal(t, 5*per, raise(seal()), "a new one is a new one")
+	list, err := s.Conditions(ctx, false)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, 1, list[0].Seen)
+}
+
+// TestAPassingConditionIsNotTold: one that is not urgent is waited with; if it passes nobody hears of it, nor of its end.
+func TestAPassingConditionIsNotTold(t *testing.T) {
+	s, _, clk := open(t)
+	ctx := t.Context()
+	_, err := s.Raise(ctx, backlog(2000))
+	require.NoError(t, err)
+	_, err = s.Clear(ctx, cards.QueueBacklogEvent, "teams")
+	require.NoError(t, err)
+	require.Empty(t, told(t, s, cards.QueueBacklogEvent))
+
+	_, err = s.Raise(ctx, backlog(2000))
+	require.NoError(t, err)
+	channels, err := s.TellConditions(ctx)
+	require.NoError(t, err)
+	require.Empty(t, channels)
+	clk.add(31 * time.Second)
+	channels, err = s.TellConditions(ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, channels, "it lasts")
+	per := len(told(t, s, cards.QueueBacklogEvent))
+
+	// Worse: at once.
+	c := backlog(90000)
+	c.Priority = cards.Critical
+	_, err = s.Raise(ctx, c)
+	require.NoError(t, err)
+	require.Len(t, told(t, s, cards.QueueBacklogEvent), 2*per)
+	// Better and the same again: not within the interval.
+	_, err = s.Raise(ctx, backlog(80000))
+	require.NoError(t, err)
+	require.Len(t, told(t, s, cards.QueueBacklogEvent), 2*per)
+	clk.add(4*time.Hour + time.Second)
+	_, err = s.TellConditions(ctx)
+	require.NoError(t, err)
+	require.Len(t, told(t, s, cards.QueueBacklogEvent), 3*per, "MEDIUM: every four hours")
+}
+
+// TestWhatSomethingWorseExplainsIsNotTold, but counted, and told if it outlasts that.
+func TestWhatSomethingWorseExplainsIsNotTold(t *testing.T) {
+	s, _, clk := open(t)
+	ctx := t.Context()
+	_, err := s.Raise(ctx, store.Condition{Type: cards.RedisNodeDownEvent, Identity: "r", Details: cards.Redis{Instance: "r", State: "down"}})
+	require.NoError(t, err)
+	_, err = s.Raise(ctx, backlog(2000))
+	require.NoError(t, err)
+	clk.add(time.Hour)
+	_, err = s.Raise(ctx, backlog(3000))
+	require.NoError(t, err)
+	require.Empty(t, told(t, s, cards.QueueBacklogEvent))
+	list, err := s.Conditions(ctx, false)
+	require.NoError(t, err)
+	require.Equal(t, "redis.node.down", list[1].InhibitedBy)
+	require.Equal(t, 2, list[1].Seen)
+	by, err := s.Inhibited(ctx, cards.TaskRetryEvent)
+	require.NoError(t, err)
+	require.Equal(t, "redis.node.down", by)
+	by, err = s.Inhibited(ctx, cards.TaskDLQEvent)
+	require.NoError(t, err)
+	require.Empty(t, by, "what waits for a person is always told")
+
+	_, err = s.Clear(ctx, cards.RedisNodeDownEvent, "r")
+	require.NoError(t, err)
+	_, err = s.TellConditions(ctx)
+	require.NoError(t, err)
+	require.NotEmpty(t, told(t, s, cards.QueueBacklogEvent), "it outlasts what explained it")
+}
