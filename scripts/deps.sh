@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that the programs the tests drive are on this machine: Redis, PostgreSQL, Chromium. On Debian as root it installs
 # what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium
+# With CI set also Alertmanager, whose messages are taken.
 set -eu
 
 missing="" packages=""
@@ -15,11 +16,12 @@ want() { # want NAME PACKAGES COMMAND...
 	missing="$missing $name" packages="$packages $pkgs"
 }
 
-[ $# -gt 0 ] || set -- redis postgres chromium
+[ $# -gt 0 ] || set -- redis postgres chromium ${CI:+alertmanager}
 for x in "$@"; do
 	case $x in
 	redis) want redis redis-server redis-server valkey-server "/opt/homebrew/opt/redis*/bin/redis-server" ;;
 	postgres) want postgresql postgresql initdb "/usr/lib/postgresql/*/bin/initdb" "/opt/homebrew/opt/postgresql@*/bin/initdb" "/usr/local/opt/postgresql@*/bin/initdb" ;;
+	alertmanager) want prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager alertmanager ;;
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
 	esac

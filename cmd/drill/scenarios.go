@@ -469,6 +469,13 @@ func restore(ctx context.Context, t *site) (time.Time, error) {
 			err = t.work(i)
 		}
 	}
+	if err == nil {
+		cmd := exec.CommandContext(ctx, filepath.Join(t.opt.bin, "enqueue"), "poll", "--lost", "--reason", "restored from a backup") //nolint:gosec // our own program
+		cmd.Env = t.environ()
+		if out, e := cmd.CombinedOutput(); e != nil {
+			err = fmt.Errorf("enqueue poll --lost: %w\n%s", e, out)
+		}
+	}
 	return time.Now(), err
 }
 

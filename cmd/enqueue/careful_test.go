@@ -135,3 +135,28 @@ func TestNotificationsOnTheCommandLine(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "no such notification")
 }
+
+// TestLostMessagesAreAskedFor: after a restore every pending claim is due, and it is on record who said so.
+func TestLostMessagesAreAskedFor(t *testing.T) {
+	site(t)
+	claims, _, _ := enq(t, "", "generate", "-n", "3", "--seed", "4")
+	_, _, code := enq(t, claims, "submit", "-")
+	require.Zero(t, code)
+	pool := testenvPool(t)
+	_, err := pool.Exec(t.Context(), `UPDATE claims SET state = 'pending', next_poll_at = now() + interval '1 day' WHERE identifier_value NOT LIKE '%000002'`)
+	require.NoError(t, err)
+	s := store.New(pool, store.Options{})
+	_, stderr, code := enq(t, "", "poll", "--lost", "--license", "DEMO-PR-0001")
+	require.Equal(t, 2, code)
+	require.Contains(t, stderr, "--reason")
+	out, _, code := enq(t, "", "poll", "--lost", "--license", "DEMO-PR-0001", "--reason", "restored")
+	require.Zero(t, code)
+	require.Equal(t, "DEMO-PR-0001\tqueued; 2 pending claims ask for their answers\n", out)
+	due, err := s.OverdueClaims(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	require.Equal(t, store.StepBytes, due[0].Step)
+	trail, err := s.Actions(t.Context(), "DEMO-PR-0001", 0)
+	require.NoError(t, err)
+	require.Equal(t, "restored", trail[0].Reason)
+}

@@ -43,6 +43,8 @@ type eligibilityCmd struct {
 
 type pollCmd struct {
 	License string `help:"Provider licence; by default those of NPHIES_PROVIDER_LICENSE."`
+	Lost    bool   `help:"Messages of the mailbox are lost, as after a restore from a backup: every pending claim also asks for its answer itself, with its stored bytes."`
+	Reason  string `help:"With --lost: why. It goes on record with your name."`
 }
 
 type validateCmd struct {
@@ -384,13 +386,24 @@ func (c *pollCmd) Run(e *env) error {
 	if len(licenses) == 0 {
 		return errors.New("no licence: give --license or set NPHIES_PROVIDER_LICENSE")
 	}
+	if c.Lost && oneLine(c.Reason) == "" {
+		return wrongUsage("--lost: needs --reason; it goes on record")
+	}
 	for _, l := range licenses {
 		now := time.Now()
+		result := "queued"
+		if c.Lost {
+			n, err := a.Store.Lost(e.ctx, l, store.Decision{Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)})
+			if err != nil {
+				return err
+			}
+			result = fmt.Sprintf("queued; %d pending claims ask for their answers", n)
+		}
 		if err := a.Store.SchedulePoll(e.ctx, l, now); err != nil {
 			return err
 		}
 		e.schedule(a, tasks.NewPoll(l, now))
-		if err := e.print(map[string]string{"license": l, "result": "queued"}, l, "queued"); err != nil {
+		if err := e.print(map[string]string{"license": l, "result": result}, l, result); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/claimlinc/nphiesq/internal/alertmanager"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/web"
@@ -66,6 +67,9 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	}
 	actions := http.NewServeMux()
 	actions.HandleFunc("GET /livez", web.Livez)
+	if cfg.AlertToken != "" {
+		actions.Handle("/api/v1/alertmanager", alertmanager.New(p.app.Store, p.app.Queue, cfg.AlertToken.Reveal(), log))
+	}
 	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, actions); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,8 +22,10 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
+	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/internal/upkeep"
+	"github.com/claimlinc/nphiesq/internal/watch"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/nphies"
@@ -42,6 +45,7 @@ type program struct {
 	clients    *nphiesclient.Clients
 	certs      *certwatch.Watch
 	upkeep     *upkeep.Upkeep
+	watch      *watch.Watch
 	registry   *prometheus.Registry
 	http       *http.Server
 	listener   net.Listener
@@ -117,6 +121,14 @@ func (p *program) open(ctx context.Context) error {
 	}
 	p.upkeep = upkeep.New(a.Store, a.Redis, a.Queue, log, upkeep.Options{
 		Prefix: cfg.ChannelPrefix, TTL: cfg.EventTTL.D(), Retention: time.Duration(cfg.RetentionDays) * 24 * time.Hour, Silence: cfg.Silence.D(), Now: a.Now,
+	})
+	var vault watch.Vault
+	if p.vault != nil {
+		vault = p.vault
+	}
+	p.watch = watch.New(a.Store, a.Redis, a.Queue.Inspector(), vault, a.Queue, log, watch.Options{
+		Interval: cfg.WatchInterval.D(), DeadLetters: cfg.DeadThreshold, BacklogSize: cfg.BacklogSize, BacklogAge: cfg.BacklogAge.D(), ReplicaLag: cfg.ReplicaLag.D(),
+		Version: app.Version(), Now: a.Now,
 	})
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
 		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: a.Now,
@@ -206,7 +218,9 @@ func (p *program) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
 	wg.Go(func() { p.app.Clock.Run(reconciling) })
+	wg.Go(func() { p.watch.Run(reconciling) })
 	wg.Go(func() { p.upkeep.Run(reconciling) })
+	wg.Go(func() { p.beSeen(reconciling) })
 	wg.Go(func() { p.certs.Run(reconciling) })
 	if p.vault != nil {
 		wg.Go(func() { p.vault.Run(reconciling) })
@@ -227,6 +241,27 @@ func (p *program) run(ctx context.Context) error {
 	hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return errors.Join(err, p.http.Shutdown(hctx))
+}
+
+// beSeen holds the lease by which others see that this worker runs; it is given back when ctx ends. One that does not come round any
+// more is told of as offline.
+func (p *program) beSeen(ctx context.Context) {
+	key := uuid.NewString()
+	for ctx.Err() == nil {
+		held, release, ok, err := p.app.Store.Hold(ctx, store.LeaseWorker, key)
+		if err != nil || !ok {
+			if err != nil {
+				p.log.WarnContext(ctx, "this worker is not seen by the others yet", slog.String("error", err.Error()))
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(store.LeaseTime / 4):
+			}
+			continue
+		}
+		<-held.Done() // stopped, or lost while the database was away
+		release()
+	}
 }
 
 // asynqLog passes asynq's own warnings on. Its texts hold task ids, no payloads.

@@ -181,6 +181,12 @@ type Process struct {
 	MonitorUsers    Secret  `env:"MONITOR_USERS" doc:"Who may sign in to the monitor: name:role:bcrypt-hash, separated by blanks or new lines; role viewer or operator. htpasswd -nbB makes the hash."`
 	MonitorInsecure bool    `env:"MONITOR_INSECURE_COOKIES" envDefault:"false" doc:"Lets the session cookie travel over http. For loopback and the demo only."`
 	Environment     string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
+	WatchInterval   Seconds `env:"WATCH_INTERVAL" envDefault:"15" doc:"How often the workers look after Vault, Redis, PostgreSQL, queues and each other."`
+	DeadThreshold   int     `env:"DLQ_THRESHOLD" envDefault:"50" doc:"More open dead letters than this are told (dlq.threshold). 0: never."`
+	BacklogSize     int     `env:"QUEUE_BACKLOG_SIZE" envDefault:"1000" doc:"More pending tasks of a queue than this are told (queue.backlog). 0: never."`
+	BacklogAge      Seconds `env:"QUEUE_BACKLOG_AGE" envDefault:"15m" doc:"Work that waits for longer is told (queue.backlog). 0: never."`
+	ReplicaLag      Seconds `env:"REPLICA_LAG_ALLOWED" envDefault:"30" doc:"How far a replica of Redis or PostgreSQL may be behind."`
+	AlertToken      Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
 	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
 	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
 	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
@@ -308,6 +314,13 @@ func (c *Config) check() error {
 	positive("TEAMS_RETRY_BASE", c.RetryBase)
 	positive("TEAMS_EVENT_TTL", c.EventTTL)
 	positive("RECONCILE_INTERVAL", c.Reconcile)
+	positive("WATCH_INTERVAL", c.WatchInterval)
+	positive("REPLICA_LAG_ALLOWED", c.ReplicaLag)
+	between("DLQ_THRESHOLD", c.DeadThreshold, 0, 10_000_000)
+	between("QUEUE_BACKLOG_SIZE", c.BacklogSize, 0, 10_000_000)
+	if c.AlertToken != "" && len(c.AlertToken) < 24 {
+		bad("ALERTMANAGER_TOKEN", "too short; want 24 characters or more")
+	}
 	oneOf("NPHIES_POLL_PROFILE", c.PollProfile, "task", "poll-request")
 	oneOf("NPHIES_PRIORAUTH_EXTENSION", c.PriorAuthExt, "priorauth-response", "priorauthresponse")
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")

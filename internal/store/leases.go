@@ -22,6 +22,8 @@ const (
 	LeaseFHIRTask LeaseKind = "fhir_task"
 	LeasePoll     LeaseKind = "poll"
 	LeaseChannel  LeaseKind = "channel"
+	// LeaseWorker is a worker process itself: see Workers.
+	LeaseWorker LeaseKind = "worker"
 	// LeaseDuty is work that comes round in every process and is done by one.
 	LeaseDuty LeaseKind = "duty"
 )
@@ -139,10 +141,10 @@ type Abandoned struct {
 	Since  time.Time
 }
 
-// AbandonedLeases returns at most limit leases that ran out without being released, duties excepted, the oldest first. Their work has to be
-// given to somebody; then DropLease.
+// AbandonedLeases returns at most limit leases of work that ran out without being released, the oldest first. The work has to be given to
+// somebody; then DropLease.
 func (s *Store) AbandonedLeases(ctx context.Context, limit int) ([]Abandoned, error) {
-	rows, err := s.pool.Query(ctx, `SELECT kind, key, token, holder, since FROM leases WHERE until < clock_timestamp() AND kind <> $1 ORDER BY until LIMIT $2`, string(LeaseDuty), limit)
+	rows, err := s.pool.Query(ctx, `SELECT kind, key, token, holder, since FROM leases WHERE until < clock_timestamp() AND kind <> ALL ($1) ORDER BY until LIMIT $2`, []string{string(LeaseDuty), string(LeaseWorker)}, limit)
 	if err != nil {
 		return nil, wrap("read leases", err)
 	}

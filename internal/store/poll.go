@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -153,6 +154,28 @@ func (s *Store) GiveUpPoll(ctx context.Context, license string) (int64, error) {
 		var err error
 		n, err = s.askThemselves(ctx, tx, license)
 		return err
+	})
+	return n, err
+}
+
+// Lost is GiveUpPoll by a person's decision, which goes on record: messages of the mailbox were lost in a way that the record cannot
+// know of, as when it was restored from a backup.
+func (s *Store) Lost(ctx context.Context, license string, d Decision) (int64, error) {
+	if d.Reason == "" {
+		return 0, ErrReason
+	}
+	var n int64
+	err := s.tx(ctx, "ask for lost answers", func(tx pgx.Tx) (err error) {
+		if _, err := tx.Exec(ctx, `UPDATE poll_state SET in_flight = NULL, in_flight_sends = 0 WHERE license = $1`, license); err != nil {
+			return err
+		}
+		if n, err = s.askThemselves(ctx, tx, license); err != nil {
+			return err
+		}
+		return s.appendAction(ctx, tx, &Action{
+			Actor: d.Actor, Source: d.Source, Verb: "ask again", TargetKind: "license", Target: license, Reason: d.Reason, Outcome: "applied",
+			Detail: map[string]string{"claims": strconv.FormatInt(n, 10)},
+		})
 	})
 	return n, err
 }
