@@ -5,7 +5,9 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -66,10 +68,15 @@ func (l *Letters) Write(ctx context.Context, d Dead) error {
 		if r.ClaimID != nil {
 			card.ClaimID, card.ClaimRef, correlation = r.ClaimID.String(), r.Reference, r.ClaimID.String()
 		}
-		events := []store.Event{{
-			Event: cards.Event{Type: cards.TaskDLQEvent, CorrelationID: correlation, Details: card},
-			Key:   "dead/" + id.String(), ClaimID: r.ClaimID, DeadLetterID: &id,
-		}}
+		event := cards.Event{Type: cards.TaskDLQEvent, CorrelationID: correlation, Details: card}
+		if comesRound(d.Type) {
+			// Its next one comes anyway: the letter is a record of what happened, and nothing that a person has to decide about.
+			event.Type, event.Details = cards.TaskFailedEvent, cards.TaskFailure{
+				Queue: r.Queue, TaskType: r.TaskType, TaskID: r.TaskID, Retried: r.Retried, MaxRetry: d.MaxRetry, ErrorKind: r.ErrorKind, ErrorText: r.ErrorText,
+				FirstFailedAt: r.FirstFailedAt, LastFailedAt: r.LastFailedAt, Worker: hostname(),
+			}
+		}
+		events := []store.Event{{Event: event, Key: "dead/" + id.String(), ClaimID: r.ClaimID, DeadLetterID: &id}}
 		if apiError.Operation != "" {
 			events = append(events, store.Event{
 				Event: cards.Event{Type: cards.APIErrorEvent, CorrelationID: correlation, Details: apiError},
@@ -173,10 +180,73 @@ func errorType(k fault.Kind) string {
 	}
 }
 
+// comesRound reports whether tasks of a type are made again and again by themselves.
+func comesRound(taskType string) bool {
+	return taskType == tasks.TypePoll || taskType == tasks.TypeNotify
+}
+
+func hostname() string {
+	h, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return h
+}
+
+// tell tells of an attempt that failed and was not the last: that it ran into its timeout, once for a task; that half of its retries are
+// used, unless its handler tells that itself as trouble with NPHIES. What a firing condition explains is not told.
+func (l *Letters) tell(ctx context.Context, t *asynq.Task, err error, timedOut bool) {
+	f := fault.Of(err)
+	var what cards.EventType
+	switch {
+	case timedOut:
+		what = cards.TaskTimeoutEvent
+	case tasks.HalfUsed(ctx) && f.Kind != fault.Network && f.Kind != fault.API && f.Kind != fault.Certificate && f.Kind != fault.JWT:
+		what = cards.TaskRetryEvent
+	default:
+		return
+	}
+	id, _ := asynq.GetTaskID(ctx)
+	queue, _ := asynq.GetQueueName(ctx)
+	retried, maxRetry := tasks.Attempt(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	by, readErr := l.Store.Inhibited(ctx, what)
+	if readErr != nil || by != "" {
+		return // the record is away, or something worse is told already
+	}
+	d := Dead{Queue: queue, Type: t.Type(), ID: id, Payload: t.Payload()}
+	row := store.DeadLetter{}
+	if err := l.subject(ctx, d, &row, &cards.APIError{}); err != nil {
+		return
+	}
+	failure := cards.TaskFailure{
+		Queue: queue, TaskType: t.Type(), TaskID: id, Retried: retried + 1, MaxRetry: maxRetry, ErrorKind: string(f.Kind), ErrorText: f.Error(),
+		FirstFailedAt: row.FirstFailedAt, LastFailedAt: time.Now(), Worker: hostname(),
+	}
+	correlation := id
+	if row.ClaimID != nil {
+		failure.ClaimID, failure.ClaimRef, correlation = row.ClaimID.String(), row.Reference, row.ClaimID.String()
+	}
+	channels, err := l.Store.Tell(ctx, store.Event{
+		Event: cards.Event{Type: what, CorrelationID: correlation, Details: failure}, Key: "task/" + queue + "/" + id + "/" + string(what), ClaimID: row.ClaimID,
+	})
+	if err == nil {
+		err = l.Notify.Notify(ctx, channels...)
+	}
+	if err != nil {
+		l.Log.WarnContext(ctx, "failed attempt not told", slog.String("queue", queue), slog.String("task_id", id), slog.String("error", err.Error()))
+	}
+}
+
 // OnError is asynq's ErrorHandler: it writes the dead letter as soon as a task has failed for good. What it misses (a worker
-// that died on the last attempt, a database that is away) the reconciler finds in the archive.
+// that died on the last attempt, a database that is away) the reconciler finds in the archive. It also tells of attempts that ran into
+// their timeout, and of tasks that have used half of their retries.
 func (l *Letters) OnError(ctx context.Context, t *asynq.Task, err error) {
 	if !tasks.Final(ctx, err) {
+		if !errors.Is(err, asynq.ErrLeaseExpired) && !errors.Is(err, asynq.RevokeTask) {
+			l.tell(ctx, t, err, errors.Is(ctx.Err(), context.DeadlineExceeded))
+		}
 		return
 	}
 	id, _ := asynq.GetTaskID(ctx)

@@ -1,0 +1,109 @@
+package reconcile_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/reconcile"
+	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/tasks"
+)
+
+// serve runs a real asynq server over one queue until done is true.
+func (b *bench) serve(queue, taskType string, handler asynq.HandlerFunc, done func() bool) {
+	b.t.Helper()
+	letters := &reconcile.Letters{Store: b.store, Notify: b.queue, Log: testenv.Logger(b.t), Endpoint: "nphies.example"}
+	router := tasks.NewRouter(slog.New(slog.DiscardHandler), nil)
+	router.Handle(taskType, handler)
+	srv := asynq.NewServerFromRedisClient(b.redis, asynq.Config{
+		Queues: map[string]int{queue: 1}, Concurrency: 2, ErrorHandler: asynq.ErrorHandlerFunc(letters.OnError), TaskCheckInterval: 20 * time.Millisecond,
+		DelayedTaskCheckInterval: 50 * time.Millisecond, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 }, LogLevel: asynq.FatalLevel, IsFailure: tasks.IsFailure,
+	})
+	require.NoError(b.t, srv.Start(router))
+	defer srv.Shutdown()
+	testenv.Eventually(b.t, done, "the tasks have been run")
+}
+
+func (b *bench) told(what cards.EventType) []store.Notification {
+	b.t.Helper()
+	list, err := b.store.ListNotifications(b.t.Context(), store.NotificationFilter{EventType: string(what)})
+	require.NoError(b.t, err)
+	return list
+}
+
+// TestFailingTasksAreTold: at half of the retries, and for good; trouble with NPHIES is told by its own card, and what something worse
+// explains not at all.
+func TestFailingTasksAreTold(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault     *fault.Error
+		redisDown bool
+		retry     int
+	}{
+		"a defect":                       {&fault.Error{Op: "x", Kind: fault.Internal, Safe: "the handler panicked, see the log"}, false, 1},
+		"NPHIES":                         {&fault.Error{Op: "x", Kind: fault.Network, Safe: "refused"}, false, 0},
+		"a defect, while Redis is known": {&fault.Error{Op: "x", Kind: fault.Internal, Safe: "the handler panicked, see the log"}, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			c := b.claim(1)
+			if tt.redisDown {
+				_, err := b.store.Raise(t.Context(), store.Condition{Type: cards.RedisNodeDownEvent, Identity: "r", Details: cards.Redis{Instance: "r", State: "down"}})
+				require.NoError(t, err)
+			}
+			_, err := b.queue.Enqueue(t.Context(), tasks.NewSubmit(c.ID, 1))
+			require.NoError(t, err)
+			var runs atomic.Int32
+			b.serve(tasks.QueueSubmit, tasks.TypeSubmit, func(context.Context, *asynq.Task) error { runs.Add(1); return tt.fault }, func() bool { return len(b.told(cards.TaskDLQEvent)) == 1 })
+			require.EqualValues(t, 9, runs.Load())
+			retry := b.told(cards.TaskRetryEvent)
+			require.Len(t, retry, tt.retry)
+			if tt.retry > 0 {
+				require.Equal(t, "LOW", retry[0].Priority)
+				require.Equal(t, &c.ID, retry[0].ClaimID)
+			}
+			require.Empty(t, b.told(cards.TaskFailedEvent), "a claim's dead letter waits for a person, and is told as that")
+		})
+	}
+}
+
+func TestATaskThatTimesOutIsToldOnce(t *testing.T) {
+	b := newBench(t)
+	c := b.claim(1)
+	task := tasks.NewSubmit(c.ID, 1)
+	_, err := b.queue.Enqueue(t.Context(), task, asynq.Timeout(time.Second), asynq.MaxRetry(5))
+	require.NoError(t, err)
+	var runs atomic.Int32
+	b.serve(tasks.QueueSubmit, tasks.TypeSubmit, func(ctx context.Context, _ *asynq.Task) error {
+		if runs.Add(1) > 2 {
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}, func() bool { return runs.Load() > 2 })
+	told := b.told(cards.TaskTimeoutEvent)
+	require.Len(t, told, 1)
+	require.Equal(t, "MEDIUM", told[0].Priority)
+}
+
+func TestWhatComesRoundIsToldAsFailed(t *testing.T) {
+	b := newBench(t)
+	_, err := b.queue.Enqueue(t.Context(), tasks.NewNotify("SRE", time.Now()))
+	require.NoError(t, err)
+	b.serve(tasks.QueueTeams, tasks.TypeNotify, func(context.Context, *asynq.Task) error {
+		return &fault.Error{Op: "x", Kind: fault.Internal, Safe: "broken", Permanent: true}
+	}, func() bool { return len(b.told(cards.TaskFailedEvent)) == 1 })
+	require.Equal(t, "HIGH", b.told(cards.TaskFailedEvent)[0].Priority)
+	require.Empty(t, b.told(cards.TaskDLQEvent))
+	list, err := b.store.DeadLetters(t.Context(), store.LetterFilter{})
+	require.NoError(t, err)
+	require.Len(t, list, 1, "on record all the same")
+}
