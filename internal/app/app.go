@@ -198,7 +198,7 @@ func (r router) Channels(who []cards.Stakeholder) []store.Channel {
 func Links(c *config.Config) cards.Links {
 	return cards.Links{
 		Language: cards.Language(c.CardsLanguage),
-		Monitor: c.MonitorURL, Grafana: c.GrafanaURL, Kibana: c.KibanaURL, NPHIESPortal: c.PortalURL, NPHIESStatus: c.StatusURL, NPHIESDocs: c.DocsURL,
+		Monitor:  c.MonitorURL, Grafana: c.GrafanaURL, Kibana: c.KibanaURL, NPHIESPortal: c.PortalURL, NPHIESStatus: c.StatusURL, NPHIESDocs: c.DocsURL,
 		ClaimLinc: c.ClaimLincURL, VaultRunbook: c.VaultRunbook, QueueRunbook: c.QueueRunbook, NPHIESRunbook: c.NPHIESRunbook,
 	}
 }
