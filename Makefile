@@ -26,7 +26,14 @@ test: deps ## everything that proves it works, on real servers
 
 check: generated lint vet vaultdev ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on'
-	$(MAKE) fuzz bench-once
+	$(MAKE) cards-check fuzz bench-once
+
+cards: ## the gallery in docs/cards: every golden card as a picture, by the reference renderer (fetched with npm)
+	@scripts/deps.sh chromium npm
+	go run ./internal/gallery
+
+cards-check: ## every golden card through the reference renderer, if npm is there
+	go run ./internal/gallery -check
 
 vaultdev: ## a real Vault for the tests, in bin/ (minutes the first time, then cached)
 	@scripts/vaultdev.sh
@@ -72,4 +79,4 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

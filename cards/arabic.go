@@ -1,7 +1,7 @@
 package cards
 
-// arabic holds the translation of every phrase. Names of products stay in Latin letters, and no phrase begins with one: the first
-// letter gives a line its direction. Numbers come after a colon or before a short unit, so that none needs its own plural.
+// arabic holds the translation of every phrase. Names of products stay in Latin letters, and no phrase but a button begins with one:
+// the first letter gives a line its direction. Numbers come after a colon or before a short unit, so that none needs its own plural.
 var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and "secret"; no credentials
 	// Priorities, and what became of an event.
 	"CRITICAL": "حرج", "HIGH": "مرتفع", "MEDIUM": "متوسط", "LOW": "منخفض", "INFO": "معلومة",
@@ -61,9 +61,9 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"What was cut": "ما تم خصمه", "Worker": "العامل", "Workers alive": "العمال النشطون", "Workload": "التطبيق", "Written": "ما كُتب",
 
 	// Buttons.
-	"Claim": "المطالبة", "ClaimLinc": "منصة ClaimLinc", "Details": "التفاصيل", "Grafana": "لوحات Grafana", "Kibana": "سجلات Kibana",
-	"NPHIES docs": "وثائق نفيس", "NPHIES portal": "بوابة نفيس", "NPHIES runbook": "دليل تشغيل نفيس", "NPHIES status": "حالة نفيس",
-	"Queue runbook": "دليل تشغيل الطوابير", "Vault runbook": "دليل تشغيل Vault",
+	"Claim": "المطالبة", "ClaimLinc": "ClaimLinc", "Details": "التفاصيل", "Grafana": "Grafana", "Kibana": "Kibana",
+	"NPHIES docs": "وثائق نفيس", "NPHIES portal": "بوابة نفيس", "NPHIES runbook": "دليل نفيس", "NPHIES status": "حالة نفيس",
+	"Queue runbook": "دليل الطوابير", "Vault runbook": "دليل Vault",
 
 	// Words and sentences in values.
 	"eligibility": "التحقق من الأهلية", "submission": "الإرسال", "poll": "جلب الردود", "status check": "الاستعلام عن الحالة", "cancellation": "الإلغاء",
@@ -82,5 +82,5 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"%s, allowed %s": "بمقدار %s، والمسموح %s", "%s, clock skew %s": "المعرّف %s، وفرق الساعة %s", "%s, nodes left: %s": "الحالة %s، والعقد المتبقية: %s",
 	"%s per minute": "في الدقيقة: %s", "SAR %s": "%s ريال", "try %s": "المحاولة %s", "seen %s times since %s": "تكرر %s مرة منذ %s",
 	"correlation %s": "معرّف الربط %s", "… (+%s bytes)": "… (بقي %s بايت)", "… and %s more": "… وغيرها: %s",
-	"%s ms": "%s م.ث", "%s s": "%s ث", "%s m %s s": "%s د %s ث", "%s h %s m": "%s س %s د", "%s d": "%s ي", "%s d %s h": "%s ي %s س",
+	"%s ms": "%s م.ث", "%s s": "%s ث", "%s m": "%s د", "%s h": "%s س", "%s m %s s": "%s د %s ث", "%s h %s m": "%s س %s د", "%s d": "%s ي", "%s d %s h": "%s ي %s س",
 }

@@ -21,6 +21,8 @@ type shown struct {
 	literals []string // text runs
 	actions  []string // addresses
 	titles   []string
+	headings []string // titles of facts, headings of free texts
+	values   []string // of facts
 	ids      []string
 }
 
@@ -38,12 +40,16 @@ func (s *shown) walk(v any) {
 		switch v["type"] {
 		case "TextBlock":
 			s.texts = append(s.texts, text)
+			if v["weight"] == "Bolder" && v["size"] == "Small" {
+				s.headings = append(s.headings, text)
+			}
 		case "TextRun":
 			s.literals = append(s.literals, text)
 		case "FactSet":
 			for _, f := range v["facts"].([]any) {
 				f := f.(map[string]any)
 				s.texts = append(s.texts, f["title"].(string), f["value"].(string))
+				s.headings, s.values = append(s.headings, f["title"].(string)), append(s.values, f["value"].(string))
 			}
 		case "Action.OpenUrl":
 			s.actions = append(s.actions, v["url"].(string))

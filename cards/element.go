@@ -15,8 +15,8 @@ const (
 	maxFacts   = 10
 )
 
-// The structs below are the elements of Adaptive Cards 1.4 that we use, with their properties' names. "rtl" came with 1.5; older
-// hosts pass over it, and the reference renderer takes it at 1.4 without complaint.
+// The structs below are the elements of Adaptive Cards 1.4 that we use, with their properties' names. "rtl" came with 1.5: what
+// is in the card inherits it, older hosts pass over it, and the reference renderer takes it at 1.4 without complaint.
 
 type adaptiveCard struct {
 	Type         string       `json:"type"`
@@ -44,7 +44,6 @@ type container struct {
 	ID      string `json:"id,omitempty"`
 	Style   string `json:"style,omitempty"`
 	Bleed   bool   `json:"bleed,omitempty"`
-	RTL     bool   `json:"rtl,omitempty"`
 	Spacing string `json:"spacing,omitempty"`
 	Items   []any  `json:"items"`
 }
@@ -57,7 +56,6 @@ type columnSet struct {
 type column struct {
 	Type              string `json:"type"`
 	Width             string `json:"width"`
-	RTL               bool   `json:"rtl,omitempty"`
 	VerticalAlignment string `json:"verticalContentAlignment,omitempty"`
 	Items             []any  `json:"items"`
 }
@@ -88,6 +86,7 @@ type cardFact struct {
 
 type richTextBlock struct {
 	Type    string    `json:"type"`
+	Align   string    `json:"horizontalAlignment,omitempty"`
 	Spacing string    `json:"spacing,omitempty"`
 	Inlines []textRun `json:"inlines"`
 }

@@ -117,14 +117,23 @@ func (l Language) span(d time.Duration) said {
 		return ""
 	case d < time.Second:
 		return l.say("%s ms", max(1, d.Milliseconds()))
+	case d < time.Minute && d%time.Second < 100*time.Millisecond:
+		return l.say("%s s", int(d/time.Second))
 	case d < time.Minute:
 		return l.say("%s s", fmt.Sprintf("%d.%d", d/time.Second, d%time.Second/(100*time.Millisecond)))
 	case d < time.Hour:
-		return l.say("%s m %s s", int(d/time.Minute), int(d%time.Minute/time.Second))
+		return l.twoUnits(d, time.Minute, time.Second, "%s m", "%s m %s s")
 	case d < 24*time.Hour:
-		return l.say("%s h %s m", int(d/time.Hour), int(d%time.Hour/time.Minute))
+		return l.twoUnits(d, time.Hour, time.Minute, "%s h", "%s h %s m")
 	}
-	return l.say("%s d %s h", int(d/(24*time.Hour)), int(d%(24*time.Hour)/time.Hour))
+	return l.twoUnits(d, 24*time.Hour, time.Hour, "%s d", "%s d %s h")
+}
+
+func (l Language) twoUnits(d, large, small time.Duration, one, both phrase) said {
+	if rest := d % large / small; rest > 0 {
+		return l.say(both, int(d/large), int(rest))
+	}
+	return l.say(one, int(d/large))
 }
 
 // within writes a measured value and the allowed one, which may be unknown.

@@ -90,7 +90,8 @@ func (l Language) isolate(s said) said {
 	if l == Arabic {
 		apart = strings.ContainsFunc(string(s), func(r rune) bool { return !rightToLeft(r) && !unicode.IsSpace(r) })
 	}
-	if !apart {
+	whole := strings.HasPrefix(string(s), isolateFirst) && strings.Index(string(s), isolateEnd) == len(s)-len(isolateEnd)
+	if !apart || whole {
 		return s
 	}
 	return isolateFirst + s + isolateEnd
@@ -130,13 +131,27 @@ func balance(s string) string {
 	return b.String() + strings.Repeat(isolateEnd, depth)
 }
 
-// cut shortens s to n runes and says in l how many bytes are missing.
+// cut shortens s, which is one line, to n runes and says in l how many bytes are missing.
 func (l Language) cut(s said, n int) said {
 	head, missing := headOf(string(s), n)
 	if missing == 0 {
 		return s
 	}
-	return said(balance(head)) + l.say("… (+%s bytes)", missing)
+	return l.isolate(said(balance(head))) + l.say("… (+%s bytes)", missing)
+}
+
+// paragraph is cut for text of several lines, each of which keeps its direction to itself.
+func (l Language) paragraph(s said, n int) string {
+	head, missing := headOf(string(s), n)
+	lines := strings.Split(head, "\n")
+	for i, one := range lines {
+		lines[i] = string(l.isolate(said(balance(one))))
+	}
+	text := strings.Join(lines, "\n")
+	if missing > 0 {
+		text += string(l.say("… (+%s bytes)", missing))
+	}
+	return text
 }
 
 // list joins the first limit of all, and says how many there are beside them.

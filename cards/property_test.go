@@ -65,7 +65,20 @@ func fill(r *rand.Rand, v reflect.Value) {
 	}
 }
 
-// TestAnyInputGivesAGoodCard: whatever the details hold, the card is small enough, valid, keeps every action and its id.
+// choose gives the fields that decide what a builder shows one of their values, now and then.
+func choose(r *rand.Rand, v reflect.Value) {
+	for name, values := range map[string][]string{
+		"ErrorType": {ErrorCertificate, ErrorJWT, ErrorNetwork, ErrorAPI}, "Outcome": {string(Approved), string(Partial)}, "Severity": {"critical", "high"},
+		"Operation": {OperationEligibility, OperationPoll},
+	} {
+		if f := v.FieldByName(name); f.IsValid() && r.IntN(4) > 0 {
+			f.SetString(values[r.IntN(len(values))])
+		}
+	}
+}
+
+// TestAnyInputGivesAGoodCard: whatever the details hold, in every form, language and priority, the card is small enough, valid,
+// keeps every action and its id.
 func TestAnyInputGivesAGoodCard(t *testing.T) {
 	schema := cardSchema(t)
 	long := testLinks
@@ -74,16 +87,31 @@ func TestAnyInputGivesAGoodCard(t *testing.T) {
 	long.QueueRunbook += strings.Repeat("c", maxURL-len(long.QueueRunbook))
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 1))
+		var d Digest
+		links := testLinks
+		if seed%2 == 0 {
+			links = long
+		}
+		if seed%4 < 2 {
+			links.Language = Arabic
+		}
+		details := "Details"
+		if links.Language == Arabic {
+			details = arabic["Details"]
+		}
 		for _, row := range Table() {
-			details := reflect.New(reflect.TypeOf(row.Details)).Elem()
-			fill(r, details)
+			of := reflect.New(reflect.TypeOf(row.Details)).Elem()
+			fill(r, of)
+			choose(r, of)
 			e := Event{
-				ID: "6f1c2d3e-4a5b-4c6d-8e7f-000000000033", Type: row.Type, CorrelationID: hostileText(r),
-				Environment: hostileText(r), At: time.Unix(r.Int64N(1<<33), 0), Details: details.Interface(),
+				ID: "6f1c2d3e-4a5b-4c6d-8e7f-000000000033", Type: row.Type, CorrelationID: hostileText(r), Priority: Priorities()[r.IntN(5)],
+				Environment: hostileText(r), At: time.Unix(r.Int64N(1<<33), 0), Details: of.Interface(), Seen: r.IntN(3), SeenSince: time.Unix(r.Int64N(1<<33), 0),
 			}
-			links := testLinks
-			if seed%2 == 0 {
-				links = long
+			switch r.IntN(6) {
+			case 0:
+				e.Resolved = &Resolution{At: time.Unix(r.Int64N(1<<33), 0), AcknowledgedBy: hostileText(r)}
+			case 1:
+				e.Acknowledged = &Acknowledgement{At: time.Unix(r.Int64N(1<<33), 0), By: hostileText(r), Decision: Decision(hostileText(r)), Reason: hostileText(r)}
 			}
 			card, err := Render(e, links)
 			require.NoError(t, err)
@@ -91,15 +119,23 @@ func TestAnyInputGivesAGoodCard(t *testing.T) {
 			c, err := e.content(links)
 			require.NoError(t, err)
 			require.Len(t, s.actions, min(len(c.actions), 5), "%s: an action is missing", row.Type)
-			require.Equal(t, "Details", s.titles[len(s.titles)-1])
+			require.Equal(t, details, s.titles[len(s.titles)-1])
 			require.LessOrEqual(t, len(c.facts), maxFacts, "%s: facts are lost", row.Type)
-			require.Contains(t, s.texts[len(s.texts)-1]+s.texts[len(s.texts)-2], e.ID)
+			require.Contains(t, strings.Join(s.texts[len(s.texts)-3:], " "), e.ID)
 			checkInert(t, s)
 
 			small, err := Minimal(card)
 			require.NoError(t, err)
 			checkCard(t, schema, small)
+			for range r.IntN(30) {
+				d.Entries = append(d.Entries, DigestEntry{ID: e.ID, Type: e.Type, Priority: e.Priority, Card: card})
+			}
 		}
+		d.ID, d.At, d.Channel, d.Environment = "d", time.Unix(1, 0), hostileText(r), hostileText(r)
+		d.Entries = append(d.Entries, DigestEntry{ID: hostileText(r), Type: EventType(hostileText(r))})
+		card, err := RenderDigest(d, links)
+		require.NoError(t, err)
+		checkInert(t, checkCard(t, schema, card))
 	}
 }
 
@@ -111,6 +147,11 @@ func checkInert(t *testing.T, s shown) {
 	for _, text := range append(s.texts, s.literals...) {
 		if mentions.MatchString(text) || strings.ContainsAny(text, "\x00\x1b\u202e\u200b\u2066\u2028\ufeff") {
 			require.Failf(t, "not inert", "%q", text)
+		}
+		for one := range strings.Lines(text) {
+			if one = strings.TrimSuffix(one, "\n"); balance(one) != one {
+				require.Failf(t, "reaches beyond its end", "%q", one)
+			}
 		}
 	}
 	for _, text := range s.texts {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Sizes of a serialised request in bytes. Teams drops a message of more than about 28 KB after having accepted it, so that
@@ -120,7 +122,6 @@ func (c content) on(s step) (adaptiveCard, string) {
 	}
 	body = append(body, c.footer())
 
-	rtl := c.language == Arabic
 	w := c.language
 	fallback := w.headed(c.head, c.priority) + ": " + w.isolate(c.title)
 	if c.object != "" {
@@ -128,7 +129,7 @@ func (c content) on(s step) (adaptiveCard, string) {
 	}
 	fallback = w.frame(fallback + " (" + w.isolate(said(c.id)) + ")")
 	card := adaptiveCard{
-		Type: "AdaptiveCard", Schema: schemaURL, Version: version, FallbackText: string(fallback), RTL: rtl,
+		Type: "AdaptiveCard", Schema: schemaURL, Version: version, FallbackText: string(fallback), RTL: w == Arabic,
 		MSTeams: &msTeams{Width: "Full"}, Body: body,
 	}
 	for _, b := range buttons(c.actions) {
@@ -154,9 +155,9 @@ func (c content) header() container {
 	if c.object != "" {
 		left = append(left, textBlock{Type: "TextBlock", Text: escape(string(w.isolate(said(c.object)))), Spacing: "None", Wrap: true})
 	}
-	columns := []column{{Type: "Column", Width: "stretch", RTL: w == Arabic, Items: left}}
+	columns := []column{{Type: "Column", Width: "stretch", Items: left}}
 	if c.counter != "" {
-		columns = append(columns, column{Type: "Column", Width: "auto", RTL: w == Arabic, VerticalAlignment: "Center", Items: []any{
+		columns = append(columns, column{Type: "Column", Width: "auto", VerticalAlignment: "Center", Items: []any{
 			textBlock{Type: "TextBlock", Text: escape(string(w.isolate(c.counter))), Weight: "Bolder", Align: "Right"},
 		}})
 	}
@@ -165,7 +166,7 @@ func (c content) header() container {
 		style = styles[c.priority]
 	}
 	return container{
-		Type: "Container", ID: "header", Style: style, Bleed: true, RTL: w == Arabic,
+		Type: "Container", ID: "header", Style: style, Bleed: true,
 		Items: []any{columnSet{Type: "ColumnSet", Columns: columns}},
 	}
 }
@@ -191,23 +192,28 @@ func (c content) factSet(s step) factSet {
 }
 
 func (c content) detailContainer(s step) container {
-	d := container{Type: "Container", ID: "detail", Style: "emphasis", RTL: c.language == Arabic}
+	d := container{Type: "Container", ID: "detail", Style: "emphasis"}
 	for _, b := range c.detail {
-		text := c.language.cut(b.text, s.text)
+		text := c.language.paragraph(b.text, s.text)
 		if text == "" {
 			continue
 		}
-		lines := strings.Split(string(text), "\n")
-		for i, l := range lines {
-			lines[i] = string(c.language.isolate(said(l)))
-		}
 		d.Items = append(d.Items,
 			textBlock{Type: "TextBlock", Text: escape(string(c.language.say(b.heading))), Weight: "Bolder", Size: "Small", Wrap: true},
-			richTextBlock{Type: "RichTextBlock", Spacing: "Small", Inlines: []textRun{
-				{Type: "TextRun", Text: strings.Join(lines, "\n"), FontType: "Monospace", Size: "Small"},
+			richTextBlock{Type: "RichTextBlock", Spacing: "Small", Align: align(c.language, text), Inlines: []textRun{
+				{Type: "TextRun", Text: text, FontType: "Monospace", Size: "Small"},
 			}})
 	}
 	return d
+}
+
+// align puts text that begins in Arabic to the right of a card that runs from left to right.
+func align(l Language, text string) string {
+	first := strings.IndexFunc(text, unicode.IsLetter)
+	if r, _ := utf8.DecodeRuneInString(text[max(0, first):]); l != Arabic && rightToLeft(r) {
+		return "Right"
+	}
+	return ""
 }
 
 func (c content) footer() container {
@@ -224,7 +230,7 @@ func (c content) footer() container {
 	if c.correlationID != "" && c.correlationID != c.id {
 		lines = append(lines, w.say("correlation %s", said(c.correlationID)))
 	}
-	f := container{Type: "Container", ID: "footer", RTL: w == Arabic}
+	f := container{Type: "Container", ID: "footer"}
 	for i, l := range lines {
 		t := textBlock{Type: "TextBlock", Text: escape(string(w.frame(l))), Size: "Small", Subtle: true, Wrap: true}
 		if i > 0 {

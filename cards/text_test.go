@@ -88,7 +88,7 @@ func TestMomentAndSpan(t *testing.T) {
 	require.Empty(t, moment(time.Time{}))
 	for d, want := range map[time.Duration]string{
 		-time.Second: "", 0: "", time.Microsecond: "1 ms", 1234 * time.Millisecond: "1.2 s", 200 * time.Second: "3 m 20 s",
-		125 * time.Minute: "2 h 5 m", 76 * time.Hour: "3 d 4 h",
+		125 * time.Minute: "2 h 5 m", 120 * time.Minute: "2 h", 76 * time.Hour: "3 d 4 h",
 	} {
 		require.EqualValues(t, want, English.span(d))
 	}

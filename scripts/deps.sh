@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes sure that the programs the tests drive are on this machine: Redis, PostgreSQL, Chromium. On Debian as root it installs
-# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium
+# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards.
 # With CI set also Alertmanager, whose messages are taken.
 set -eu
 
@@ -23,6 +23,7 @@ for x in "$@"; do
 	postgres) want postgresql postgresql initdb "/usr/lib/postgresql/*/bin/initdb" "/opt/homebrew/opt/postgresql@*/bin/initdb" "/usr/local/opt/postgresql@*/bin/initdb" ;;
 	alertmanager) want prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager alertmanager ;;
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
+	npm) want npm "nodejs npm" npm ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
 	esac
 done
@@ -37,5 +38,5 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 	exit 0
 fi
 echo "not on this machine:$missing" >&2
-echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium    Mac: brew install redis postgresql@15 && brew install --cask chromium" >&2
+echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm    Mac: brew install redis postgresql@15 node && brew install --cask chromium" >&2
 exit 1

@@ -61,6 +61,7 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"REDIS_KEY_FILE":          {"x.key", "REDIS_CERT_FILE: set it together with REDIS_KEY_FILE"},
 		"TEAMS_RETRY_FACTOR":      {"0.5", "TEAMS_RETRY_FACTOR: 0.5 is not allowed; want 1 to 10"},
 		"NPHIES_TIMEOUT":          {"abc", "NPHIES_TIMEOUT: not allowed; want seconds (65) or a duration (1m5s)"},
+		"CARDS_LANGUAGE":          {"fr", `CARDS_LANGUAGE: "fr" is not allowed; want en, ar`},
 		"NPHIES_POLL_INTERVAL":    {"0", "NPHIES_POLL_INTERVAL: must be more than 0"},
 	} {
 		_, err := config.LoadFrom(map[string]string{name: tt.value})
