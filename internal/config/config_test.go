@@ -80,7 +80,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	environ := map[string]string{}
 	for _, s := range config.Settings() {
 		if s.Secret {
-			environ[s.Name] = "hunter2"
+			environ[s.Name] = "hunter2-and-long-enough-for-any"
 		}
 	}
 	require.Greater(t, len(environ), 10)
