@@ -242,9 +242,9 @@ func batchMessage(t *testing.T, identifiers ...string) map[string]any {
 	v, err := parseJSON(fresh(t, "cancel-request", "unused"))
 	require.NoError(t, err)
 	out := batchOf(t, claims...)
-	ids := node{v, ""}
+	ids := rooted(v, "")
 	out["id"] = ids.get("id").str()
-	header := node{out, ""}.get("entry").at(0)
+	header := rooted(out, "").get("entry").at(0)
 	header.get("resource").v.(map[string]any)["id"] = ids.get("entry").at(0).get("resource.id").str()
 	header.v.(map[string]any)["fullUrl"] = ids.get("entry").at(0).get("fullUrl").str()
 	return out

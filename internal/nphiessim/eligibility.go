@@ -38,7 +38,7 @@ func (s *Sim) takeEligibility(m *message) (answer, []Finding) {
 	rec.received++
 	if content != rec.content {
 		changed := &eligibilityRecord{id: id}
-		findings = append(findings, ruleSameIdentifier.at(request.path+".identifier"))
+		findings = append(findings, ruleSameIdentifier.at(request.path()+".identifier"))
 		s.answerEligibility(m, changed, refused, findings)
 		return s.eligibilityReply(m, changed), findings
 	}

@@ -84,3 +84,5 @@ type Identifier struct {
 }
 
 func (i Identifier) key() string { return i.System + "|" + i.Value }
+
+func (i Identifier) shown() Identifier { return Identifier{shownText(i.System), shownText(i.Value)} }

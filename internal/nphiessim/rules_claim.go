@@ -73,8 +73,7 @@ var claimHeadRules = []rule{
 		return identified(nil, n.get("valueReference.identifier"))
 	}},
 	{"BV-00420", "preAuthRef needs the authorization response or its offline date", present(sub(insurance, "preAuthRef")), func(m *message, _ node) bool {
-		c := m.focus()
-		return namesAuthorization(m, c) || c.ext("authorization-offline-date").exists()
+		return m.claim.answered || m.claim.offline
 	}},
 	{"BV-00449", "The authorization response SHALL be named by its identifier", where(atFocus, namesAuthorization), func(_ *message, n node) bool {
 		return identified(nil, authorization(n).get("valueReference.identifier"))

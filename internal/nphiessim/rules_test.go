@@ -107,7 +107,7 @@ func find(t *testing.T, m map[string]any, head string) map[string]any {
 		return m
 	}
 	for _, e := range m["entry"].([]any) {
-		r := node{e, ""}.get("resource")
+		r := rooted(e, "").get("resource")
 		if r.get("resourceType").str() == head || profileName(r) == head+"-organization" {
 			return r.v.(map[string]any)
 		}
@@ -497,7 +497,7 @@ func TestRules(t *testing.T) {
 			m := good(t, name)
 			for _, e := range c.edits {
 				if path, ok := strings.CutPrefix(e.path, "batch:"); ok {
-					second := node{m, ""}.get("entry").at(2).get("resource").v.(map[string]any)
+					second := rooted(m, "").get("entry").at(2).get("resource").v.(map[string]any)
 					apply(t, second, edit{path, e.value})
 					continue
 				}
