@@ -305,7 +305,7 @@ func TestFindings(t *testing.T) {
 		{"BV-01010", "accounting_period", func(d *doc) { d.AccountingPeriod = "2026-02-02" }},
 		{"BV-00379", "eligibility", func(d *doc) { d.Eligibility = nil }},
 		{"BV-00381", "eligibility", func(d *doc) { d.Eligibility.OfflineReference = "x" }},
-		{"BV-00449", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
+		{"BV-00420", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
 		{"BV-00506", "supporting_information", func(d *doc) { d.Newborn = true }},
 		{"IB-00242", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
 	} {
@@ -417,12 +417,12 @@ func TestEmergencyAndAdmission(t *testing.T) {
 	d := example(t, "claims/01-professional-approved.json").Claim
 	d.SubType, d.Encounter.Class = "emr", "EMER"
 	_, err := nphiesclient.BuildClaim(d, buildOptions())
-	requireFinding(t, err, "BV-00732", "encounter.emergency")
+	requireFinding(t, err, "BV-00728", "encounter.emergency")
 	d.Encounter.Emergency = &nphiesclient.Emergency{
 		ArrivalCode: "AMB", TriageCategory: "3", TriageTime: "2026-02-10T09:22:00+03:00", ServiceStart: "2026-02-10T09:25:00+03:00",
 	}
 	_, err = nphiesclient.BuildClaim(d, buildOptions())
-	requireFinding(t, err, "BV-00728", "encounter.emergency.disposition")
+	requireFinding(t, err, "BV-00735", "encounter.emergency.disposition")
 	d.Encounter.Emergency.Disposition = "home"
 	r, err := nphiesclient.BuildClaim(d, buildOptions())
 	require.NoError(t, err)

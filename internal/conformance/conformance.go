@@ -119,6 +119,8 @@ answer of ` + "`nphiesclient/testdata/messages`" + ` reads differently without i
 ## Rules checked before sending
 
 ` + "`enqueue validate`" + ` and ` + "`enqueue submit`" + ` look for these; ` + "`NPHIES_RULES`" + ` switches them. The builders obey all of them: the corpus passes.
+Where the guide names a range of rules for several elements, the order of both decides, here and in the simulator; a test damages
+messages rule by rule and compares the rules that both name.
 
 | rule | element | what it asks | since | breach is | simulated |
 |---|---|---|---|---|---|

@@ -40,7 +40,7 @@ type claimIndex struct {
 	kind      string // type of claim
 	encounter node
 	sequences map[string]map[int]bool // by list
-	supplies  map[int]int             // how many entries of category days-supply have a sequence
+	supplies  map[int]int             // how many entries of category days-supply, above zero, have a sequence
 	infos     map[string]bool         // categories of supporting information
 	answered  bool                    // the extensions name an authorization's answer
 	offline   bool                    // the extensions give the date of an authorization by telephone
@@ -65,7 +65,7 @@ func (m *message) indexClaim() claimIndex {
 			}
 			category := infoCategory(n)
 			x.infos[category] = true
-			if category == "days-supply" {
+			if category == "days-supply" && isPositive(nil, n.get("valueQuantity.value")) {
 				x.supplies[i]++
 			}
 		}

@@ -81,6 +81,7 @@ var structureRules = []rule{
 	{ruleStructure, "The text is longer than allowed", where(atEverything, hasLimit), withinLimit},
 	{ruleStructure, "A CodeableConcept's text SHALL have at most 250 characters", where(atEverything, hasText), shortText},
 	{"BV-00458", "Amounts SHALL be in SAR", where(atEverything, isMoney), inSAR},
+	{ruleStructure, "An amount SHALL be a number, and of a size that an amount can have", sub(where(atEverything, isMoney), "value"), isAmount},
 	{"GE-00028", "Amounts SHALL have at most two decimals", where(atEverything, isMoney), twoDecimals},
 }
 
@@ -349,7 +350,10 @@ func isMoney(_ *message, n node) bool {
 
 func inSAR(_ *message, n node) bool { return n.get("currency").str() == "SAR" }
 
+func isAmount(_ *message, n node) bool { _, ok := n.dec(); return ok }
+
+// twoDecimals leaves to isAmount what is no number, or none that an amount could be.
 func twoDecimals(_ *message, n node) bool {
 	d, ok := n.get("value").dec()
-	return ok && d.Equal(d.Truncate(2))
+	return !ok || d.Equal(d.Truncate(2))
 }

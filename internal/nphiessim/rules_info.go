@@ -84,7 +84,7 @@ var infoRules = append(requiredInfo(),
 	rule{"BV-00846", "The investigation result's attachment is missing", where(ofCategory("investigation-result"), investigationIs("IRA")), func(m *message, _ node) bool {
 		return m.claim.infos["attachment"]
 	}},
-	rule{"BV-00846", "Another investigation result SHALL be told in code.text", sub(where(ofCategory("investigation-result"), investigationIs("other")), "code.text"), isText},
+	rule{"BV-00752", "Another investigation result SHALL be told in code.text", sub(where(ofCategory("investigation-result"), investigationIs("other")), "code.text"), isText},
 	rule{"BV-00429", "A chief complaint SHALL be coded in SNOMED CT or told in code.text", ofCategory("chief-complaint"), func(_ *message, n node) bool {
 		return n.get("code").code("http://snomed.info/sct") != "" || n.get("code.text").str() != ""
 	}},
