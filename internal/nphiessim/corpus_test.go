@@ -171,7 +171,7 @@ var goodMessages = map[string]struct {
 		{"Claim.supportingInfo[13].code", `{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/investigation-result","code":"other"}],"text":"seen elsewhere"}`},
 	}},
 	"accident": {"claim-request-professional", []edit{{"Claim.accident", `{"date":"2026-02-01","type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"MVA"}]}}`}}},
-	"payee": {"claim-request-professional", []edit{{"Claim.payee.type.coding[0].code", `"other"`}, {"Claim.payee.party", aProvider}}},
+	"payee":    {"claim-request-professional", []edit{{"Claim.payee.type.coding[0].code", `"other"`}, {"Claim.payee.party", aProvider}}},
 	"national id": {"claim-request-professional", []edit{
 		{"Patient.identifier[0].system", `"http://nphies.sa/identifier/nationalid"`}, {"Patient.identifier[0].type.coding[0].code", `"NI"`}, {"Patient.identifier[0].value", `"1000000000"`},
 	}},

@@ -29,6 +29,9 @@ type message struct {
 	inBatch  bool                // this is one of the claims of a batch
 	numbered map[int]int         // how many claims of a batch have a batch-number
 
+	asked    *message // of an answer: what it answers
+	realTime bool     // of an answer: it comes on the request's connection
+
 	watch func(r *rule, held bool) // sees every judgement, for tests
 
 	// knows tells whether a claim with this identifier was taken in from the same sender for the same payer.

@@ -62,7 +62,9 @@ const (
 )
 
 // judge applies the rules of the message's event. Its work grows no faster than the message.
-func judge(m *message) []Finding {
+func judge(m *message) []Finding { return judgeBy(m, rulesFor(m.event)) }
+
+func judgeBy(m *message, tables [][]rule) []Finding {
 	var out []Finding
 	most, more := maxFindings, 0
 	if m.inBatch {
@@ -70,7 +72,7 @@ func judge(m *message) []Finding {
 	}
 	m.root.walkMessage(func(n node) { m.all = append(m.all, n) })
 	defer func() { m.all = nil }()
-	for _, table := range rulesFor(m.event) {
+	for _, table := range tables {
 		for i := range table {
 			r := &table[i]
 			for _, n := range r.at.find(m) {

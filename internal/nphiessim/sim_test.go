@@ -84,6 +84,7 @@ func (b *bench) send(t *testing.T, body []byte) (int, node) {
 	require.NoError(t, err)
 	v, err := parseJSON(raw)
 	require.NoError(t, err, string(raw))
+	b.judgeAnswers(t, body, v, func(_ *rule, held bool) { require.True(t, held) })
 	return status, rooted(v, "Bundle")
 }
 
