@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,36 @@ func TestGoldenMessages(t *testing.T) {
 		require.Contains(t, string(r.Body), `"discovery"`)
 		require.Empty(t, independentCheck(r.Body))
 		golden(t, "variant-eligibility-discovery", r.Body)
+		stay := example(t, "claims/18-institutional-approved.json").Claim
+		stay.Diagnoses[0].OnAdmission, stay.Diagnoses[0].ConditionOnset = "y", "POA"
+		stay.Coverage.Dependent, stay.Payee = "01", "patient"
+		share, err := nphiesclient.ParseAmount("10.00")
+		require.NoError(t, err)
+		stay.Items[0].PayerShare = &share
+		i := slices.IndexFunc(stay.Supporting, func(x nphiesclient.Info) bool { return x.Category == "temperature" })
+		stay.Supporting[i].Value = nil
+		stay.Supporting[i].Absence = &nphiesclient.AbsenceReason{System: "http://nphies.sa/terminology/CodeSystem/temperature-absence-reason", Code: "refused"}
+		stay.Supporting = append(stay.Supporting, nphiesclient.Info{Category: "attachment", Attachment: &nphiesclient.Attachment{
+			ContentType: "application/pdf", Title: "Discharge letter", Created: "2026-02-10", Data: "JVBERi0=",
+		}})
+		r, err = nphiesclient.BuildClaim(stay, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-institutional-attachment", r.Body)
+		drug := example(t, "claims/02-pharmacy-approved.json").Claim
+		drug.Items[0].Medication.Substitute = "Irreplaceable"
+		r, err = nphiesclient.BuildClaim(drug, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-pharmacy-substitute", r.Body)
+		newborn := example(t, "eligibility/01-eligible.json").Eligibility
+		newborn.Newborn, newborn.Transfer, newborn.Location = true, true, &nphiesclient.Location{License: "DEMO-LOC-1", Name: "Demo branch"}
+		newborn.Coverage.Period = &nphiesclient.Period{Start: "2026-01-01", End: "2026-12-31"}
+		newborn.ServiceDate, newborn.ServicePeriod = "", &nphiesclient.Period{Start: "2026-11-01", End: "2026-11-02"}
+		r, err = nphiesclient.BuildEligibility(newborn, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-eligibility-newborn", r.Body)
 	})
 	t.Run("poll", func(t *testing.T) {
 		t.Parallel()

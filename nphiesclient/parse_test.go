@@ -471,7 +471,7 @@ func TestInspectSamples(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/messages/*.json")
 	require.NoError(t, err)
-	require.Len(t, files, 30)
+	require.Len(t, files, 32)
 	var all bytes.Buffer
 	for _, f := range files {
 		in, err := nphiesclient.Inspect(message(t, filepath.Base(f)))
