@@ -6,16 +6,13 @@ package conformance
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -61,34 +58,6 @@ func (t table) at(path string) *row {
 	return t[path]
 }
 
-// each looks at every message by itself, several at a time, and puts together what was found.
-func (t table) each(messages map[string][]byte, look func(found table, body []byte) error) error {
-	names := slices.Sorted(maps.Keys(messages))
-	found, errs := make([]table, len(names)), make([]error, len(names))
-	var all sync.WaitGroup
-	busy := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for i, name := range names {
-		found[i] = table{}
-		all.Go(func() {
-			busy <- struct{}{}
-			defer func() { <-busy }()
-			if err := look(found[i], messages[name]); err != nil {
-				errs[i] = fmt.Errorf("%s: %w", name, err)
-			}
-		})
-	}
-	all.Wait()
-	for _, rows := range found {
-		for path, r := range rows {
-			to := t.at(path)
-			to.built, to.parsed = to.built || r.built, to.parsed || r.parsed
-			maps.Copy(to.checked, r.checked)
-			maps.Copy(to.simulated, r.simulated)
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Markdown writes the page.
 //
 // Errors: a message of the corpus that is no JSON, or a request that breaks a rule as it is.
@@ -97,15 +66,21 @@ func Markdown(c Corpus, s Simulator) (string, error) {
 	for _, path := range guideElements {
 		rows.at(path)
 	}
-	err := rows.each(c.Requests, func(found table, body []byte) error { return found.request(body, s.Judge) })
-	if err != nil {
-		return "", err
+	tried := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(c.Requests)) {
+		if err := rows.request(c.Requests[name], s.Judge, tried); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	if err := rows.each(s.Requests, func(found table, body []byte) error { return found.simulate(body, s.Judge, rows) }); err != nil {
-		return "", err
+	for _, name := range slices.Sorted(maps.Keys(s.Requests)) {
+		if err := rows.unbuilt(s.Requests[name], s.Judge); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	if err := rows.each(c.Answers, table.answer); err != nil {
-		return "", err
+	for _, name := range slices.Sorted(maps.Keys(c.Answers)) {
+		if err := rows.answer(c.Answers[name]); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	for name, body := range s.Answers {
 		m, err := decode(body)
@@ -122,51 +97,70 @@ func Markdown(c Corpus, s Simulator) (string, error) {
 // answer tries whether an answer reads differently without each of its elements, and with something else in it.
 func (t table) answer(body []byte) error {
 	whole := read(body)
-	return changed(body, func(path string, body []byte) {
+	return changed(body, all, func(path string, body []byte) {
 		r := t.at(path)
 		r.parsed = r.parsed || !reflect.DeepEqual(whole, read(body))
 	})
 }
 
-// request tries what becomes of a request without each of its elements, and with something else in it.
-func (t table) request(body []byte, judge func([]byte, time.Time) []string) error {
-	var made struct{ Timestamp time.Time }
-	if err := json.Unmarshal(body, &made); err != nil {
+// all is for trying every element.
+func all(string, map[string]any) bool { return true }
+
+// request tries what becomes of a request without each of its elements, and with something else in it. What was tried with the same
+// value in a message of the same kind is not tried again.
+func (t table) request(body []byte, judge func([]byte, time.Time) []string, tried map[string]bool) error {
+	made, err := timestamp(body)
+	if err != nil {
 		return err
 	}
-	if before := findings(body, made.Timestamp); len(before) > 0 {
+	if before := findings(body, made); len(before) > 0 {
 		return fmt.Errorf("breaks %v as it is", slices.Sorted(maps.Keys(before)))
 	}
-	err := changed(body, func(path string, body []byte) {
-		r := t.at(path)
-		r.built = true
-		maps.Copy(r.checked, findings(body, made.Timestamp))
+	simulated := t.simulated(body, made, judge)
+	return changed(body, func(path string, m map[string]any) bool {
+		t.at(path).built = true
+		key := path
+		for _, of := range []string{"MessageHeader.eventCoding", "Claim.type", path} {
+			alter(m, of, func(v any) any { key += fmt.Sprintf(" %v", v); return v })
+		}
+		again := tried[key]
+		tried[key] = true
+		return !again
+	}, func(path string, body []byte) {
+		maps.Copy(t.at(path).checked, findings(body, made))
+		simulated(path, body)
 	})
-	if err != nil || judge == nil {
-		return err
-	}
-	return t.simulate(body, judge, nil)
 }
 
-// simulate tries what the simulator says of a request without each of its elements, and with something else in it. Elements that are
-// known to be built are left out: they have been tried.
-func (t table) simulate(body []byte, judge func([]byte, time.Time) []string, known table) error {
-	var made struct{ Timestamp time.Time }
-	if err := json.Unmarshal(body, &made); err != nil {
+// unbuilt tries those elements of a request that our builders do not make.
+func (t table) unbuilt(body []byte, judge func([]byte, time.Time) []string) error {
+	made, err := timestamp(body)
+	if err != nil {
 		return err
 	}
-	before := judge(body, made.Timestamp) // what only NPHIES knows, such as whether a target exists
-	return changed(body, func(path string, body []byte) {
-		if r := known[path]; r != nil && r.built {
-			return
-		}
-		r := t.at(path)
-		for _, id := range judge(body, made.Timestamp) {
+	return changed(body, func(path string, _ map[string]any) bool { return !t.at(path).built }, t.simulated(body, made, judge))
+}
+
+func timestamp(body []byte) (time.Time, error) {
+	var made struct{ Timestamp time.Time }
+	err := json.Unmarshal(body, &made)
+	return made.Timestamp, err
+}
+
+// simulated notes the rules by which the simulator refuses a changed message, but not what only NPHIES knows of the message as it is,
+// such as whether the claim exists that it is about.
+func (t table) simulated(body []byte, made time.Time, judge func([]byte, time.Time) []string) func(path string, body []byte) {
+	if judge == nil {
+		return func(string, []byte) {}
+	}
+	before := judge(body, made)
+	return func(path string, body []byte) {
+		for _, id := range judge(body, made) {
 			if !slices.Contains(before, id) {
-				r.simulated[id] = true
+				t.at(path).simulated[id] = true
 			}
 		}
-	})
+	}
 }
 
 // said is what the page tells of an element and the simulator: the rules it judges it by, or that it writes it in its answers.
@@ -307,14 +301,17 @@ func read(body []byte) any {
 }
 
 // changed calls f for every element of every resource of a message, with the message that lacks it, and for those that have no elements
-// of their own also with the message that has something else there.
-func changed(body []byte, f func(path string, body []byte)) error {
+// of their own also with the message that has something else there. Those that want refuses are left out.
+func changed(body []byte, want func(path string, m map[string]any) bool, f func(path string, body []byte)) error {
 	whole, err := decode(body)
 	if err != nil {
 		return err
 	}
 	paths := pathsOf(whole)
 	for _, path := range paths {
+		if !want(path, whole) {
+			continue
+		}
 		how := []func(any) any{func(any) any { return nil }}
 		if !slices.ContainsFunc(paths, func(other string) bool { return strings.HasPrefix(other, path+".") }) {
 			how = append(how, garbled)
