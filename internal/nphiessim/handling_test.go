@@ -110,6 +110,12 @@ func TestHandlingRules(t *testing.T) {
 	expect(ruleTooLarge)
 	b.send(t, []byte("{"))
 	expect(ruleNotReadable)
+	for name, body := range unreadableBodies(raw(t, claim("CLM-1"))) {
+		status, a := b.send(t, body)
+		require.Equal(t, http.StatusBadRequest, status, name)
+		require.Contains(t, a.get("issue").at(0).get("diagnostics").str(), "alike", name)
+		expect(ruleNotReadable)
+	}
 	b.ask(t, changed(claim("CLM-1"), "MessageHeader.eventCoding.code", `"claim"`))
 	expect(ruleUnknownEvent)
 	b.ask(t, changed(claim("CLM-1"), "MessageHeader.sender", ``))
@@ -184,6 +190,31 @@ func TestHandlingRules(t *testing.T) {
 		require.Empty(t, b.lastFindings())
 	}
 	require.Empty(t, unbroken, "rules without a case")
+}
+
+// unreadableBodies are what some JSON readers take, and each in its own way: a message must not mean two things.
+func unreadableBodies(good []byte) map[string][]byte {
+	with := func(network string) []byte {
+		return bytes.Replace(good, []byte(`"network":"`), []byte(`"network":"`+network), 1)
+	}
+	return map[string][]byte{
+		"not UTF-8": with("\xff"), "NUL": with(`\u0000`), "control": with(`\u0007`), "high surrogate": with(`\ud83d`), "low surrogate": with(`\ude00`),
+		"pair the wrong way round": with(`\ude00\ud83d`), "byte order mark": append([]byte("\xef\xbb\xbf"), good...),
+		"twice":            bytes.Replace(good, []byte(`"resourceType":"Claim"`), []byte(`"resourceType":"Claim","resourceType":"Claim"`), 1),
+		"twice, escaped":   bytes.Replace(good, []byte(`"resourceType":"Claim"`), []byte(`"resourceType":"Claim","resourceT\u0079pe":"Claim"`), 1),
+		"twice at the top": bytes.Replace(good, []byte(`{`), []byte(`{"entry":[],`), 1),
+	}
+}
+
+// TestReadableBodies: the same, but right.
+func TestReadableBodies(t *testing.T) {
+	t.Parallel()
+	good := raw(t, example(t, "claim-request-professional"))
+	for _, network := range []string{`\ud83d\ude00`, `😀`, `\\ud83d`, `a\tb`, `"`[:0]} {
+		body := bytes.Replace(good, []byte(`"network":"`), []byte(`"network":"`+network), 1)
+		_, a := newBench(t, Options{}).send(t, body)
+		require.Equal(t, "complete", mainOf(a).get("outcome").str(), network)
+	}
 }
 
 // longClaim is a good claim with n items.

@@ -39,6 +39,12 @@ func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value, err := parseJSON(raw)
+	if err == nil {
+		err = strict(raw)
+	}
+	if err != nil {
+		value = nil
+	}
 	m := newMessage(raw, value, s.opt.Now())
 	log := Request{
 		At: m.now, Event: shownText(m.event), Sender: shownText(m.sender()), HeaderID: shownText(m.header.get("id").str()),
@@ -185,7 +191,7 @@ func (s *Sim) unreadable(r *http.Request, m *message, parseErr error) (f *Findin
 	}
 	switch {
 	case parseErr != nil:
-		return first(ruleNotReadable, ""), http.StatusBadRequest, "The body is not JSON"
+		return first(ruleNotReadable, ""), http.StatusBadRequest, "The body is not JSON that every reader understands alike: " + clip(parseErr.Error(), maxText)
 	case m.root.get("resourceType").str() != "Bundle" || !m.header.exists():
 		return first(ruleNotReadable, "Bundle.entry[0]"), http.StatusBadRequest, "A Bundle whose first entry is a MessageHeader is expected"
 	case m.header.get("eventCoding.system").str() != systemEvents || !knownEvent(m.event):
