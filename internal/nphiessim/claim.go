@@ -125,7 +125,7 @@ func (s *Sim) answerTo(m *message, findings []Finding, inBatch bool) (*claimAnsw
 	case rec.before > 0 && len(findings) == 0:
 		rec.before--
 		return s.transientAnswer(m, rec.behaviour.first), nil
-	case a != nil && rec.behaviour.busy && !a.final():
+	case a != nil && rec.behaviour.busy && (!a.final() || s.box(rec.license).holds(rec.id)):
 		a = s.refusal(m, []Finding{ruleInProgress.at(here)})
 	case a == nil:
 		a = s.answerClaim(rec, m, findings, inBatch)

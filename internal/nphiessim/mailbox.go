@@ -70,6 +70,11 @@ func (b *mailbox) take(now time.Time, count int, keep func(*mail) bool) []*mail 
 	return out
 }
 
+// holds tells that a message about a claim waits.
+func (b *mailbox) holds(claim Identifier) bool {
+	return slices.ContainsFunc(b.mails, func(m *mail) bool { return m.claim == claim })
+}
+
 // drop removes the messages about a claim.
 func (b *mailbox) drop(claim Identifier) {
 	b.mails = slices.DeleteFunc(b.mails, func(m *mail) bool { return m.claim == claim })
