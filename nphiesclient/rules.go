@@ -74,7 +74,7 @@ func ParseRules(s string) (RuleSettings, error) {
 	return out, nil
 }
 
-// apply gives findings the severity and advice of their rules and leaves out what is switched off.
+// apply gives findings the severity and advice of their rules and leaves out what is switched off. Of very many it keeps the first.
 func (s RuleSettings) apply(in []Finding) []Finding {
 	var out []Finding
 	for _, f := range in {
@@ -88,7 +88,7 @@ func (s RuleSettings) apply(in []Finding) []Finding {
 			out = append(out, f)
 		}
 	}
-	return out
+	return atMost(out)
 }
 
 func rule(id, where, text, fix string) Rule {
