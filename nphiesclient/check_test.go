@@ -132,8 +132,11 @@ func TestReadRequestRefuses(t *testing.T) {
 	_, err := nphiesclient.ReadRequest(big)
 	requireFinding(t, err, "BV-00076", "Bundle")
 	for _, c := range [][2]string{
-		{`"Headache"`, `"Headache \ud83d"`}, {`"Headache"`, `"Headache \ude00\ud83d"`}, {`"resourceType": "Claim",`, `"resourceType": "Claim", "resourceT\u0079pe": "Claim",`},
-		{`{`, "\xef\xbb\xbf{"}, {`{`, `{"entry": [],`},
+		{`"Headache"`, `"Headache \ud83d"`},
+		{`"Headache"`, `"Headache \ude00\ud83d"`},
+		{`"resourceType": "Claim",`, `"resourceType": "Claim", "resourceT\u0079pe": "Claim",`},
+		{`{`, "\xef\xbb\xbf{"},
+		{`{`, `{"entry": [],`},
 	} {
 		bad := bytes.Replace(good, []byte(c[0]), []byte(c[1]), 1)
 		require.NotEqual(t, good, bad, c[0])

@@ -119,12 +119,12 @@ func (t table) request(body []byte, judge func([]byte, time.Time) []string, trie
 	simulated := t.simulated(body, made, judge)
 	return changed(body, func(path string, m map[string]any) bool {
 		t.at(path).built = true
-		key := path
+		var key strings.Builder
 		for _, of := range []string{"MessageHeader.eventCoding", "Claim.type", path} {
-			alter(m, of, func(v any) any { key += fmt.Sprintf(" %v", v); return v })
+			alter(m, of, func(v any) any { _, _ = fmt.Fprint(&key, path, v); return v })
 		}
-		again := tried[key]
-		tried[key] = true
+		again := tried[key.String()]
+		tried[key.String()] = true
 		return !again
 	}, func(path string, body []byte) {
 		maps.Copy(t.at(path).checked, findings(body, made))
@@ -353,7 +353,7 @@ func alter(m map[string]any, path string, to func(any) any) bool {
 		kind, rest, _ := strings.Cut(path, ".")
 		switch {
 		case r["resourceType"] == kind && rest != "":
-			found = alterIn(r, strings.Split(rest, "."), to) || found
+			found = alterIn(r, rest, to) || found
 		case r["resourceType"] == kind:
 			found = true
 		}
@@ -445,8 +445,9 @@ func extensionName(url string) string {
 }
 
 // alterIn changes an element below v wherever the path leads.
-func alterIn(v map[string]any, path []string, to func(any) any) bool {
-	name, found := path[0], false
+func alterIn(v map[string]any, path string, to func(any) any) bool {
+	name, rest, deeper := strings.Cut(path, ".")
+	found := false
 	if what, ok := strings.CutPrefix(name, "extension("); ok {
 		what = strings.TrimSuffix(what, ")")
 		list, _ := v["extension"].([]any)
@@ -467,7 +468,7 @@ func alterIn(v map[string]any, path []string, to func(any) any) bool {
 		}
 		return found
 	}
-	if len(path) == 1 {
+	if !deeper {
 		if _, found = v[name]; found {
 			if v[name] = to(v[name]); v[name] == nil {
 				delete(v, name)
@@ -481,7 +482,7 @@ func alterIn(v map[string]any, path []string, to func(any) any) bool {
 	}
 	for _, x := range list {
 		if child, ok := x.(map[string]any); ok {
-			found = alterIn(child, path[1:], to) || found
+			found = alterIn(child, rest, to) || found
 		}
 	}
 	return found

@@ -128,7 +128,7 @@ func unbuilt(c Corpus) (map[string][]byte, error) {
 	}
 	header, _ := batch["entry"].([]any)
 	batch["entry"] = append(header[:1:1], entries...)
-	alterIn(batch, []string{"entry", "resource", "eventCoding", "code"}, func(old any) any {
+	alterIn(batch, "entry.resource.eventCoding.code", func(old any) any {
 		if old == "claim-request" {
 			return "batch-request"
 		}
@@ -144,7 +144,7 @@ func unbuilt(c Corpus) (map[string][]byte, error) {
 			"valuePeriod": period,
 		}}
 	})
-	alterIn(batch, []string{"entry", "resource", "focus"}, func(any) any { return foci })
+	alterIn(batch, "entry.resource.focus", func(any) any { return foci })
 	out := map[string][]byte{}
 	for name, m := range map[string]any{"claim of a batch": first, "batch": batch, "poll for a time": poll} {
 		if out[name], err = json.Marshal(m); err != nil {

@@ -23,6 +23,7 @@ func many(n int, text string) string {
 var hostile = map[string]func(t *testing.T, n int) map[string]any{
 	"items": edited("claim-request-professional", "Claim.item", `{"sequence":1}`),
 	"items that point everywhere": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := edited("claim-request-pharmacy", "Claim.item", `{"careTeamSequence":[#],"diagnosisSequence":[#],"informationSequence":[#],"productOrService":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/medication-codes","code":"1"}]}}`)(t, n)
 		apply(t, m, edit{"Claim.careTeam", many(n, `{"sequence":#}`)})
 		apply(t, m, edit{"Claim.diagnosis", many(n, `{"sequence":#}`)})
@@ -32,29 +33,34 @@ var hostile = map[string]func(t *testing.T, n int) map[string]any{
 	"measurements":          edited("claim-request-professional", "Claim.supportingInfo", infoHead+`pulse"}]},"valueQuantity":{"value":1}}`),
 	"results without files": edited("claim-request-professional", "Claim.supportingInfo", infoHead+`investigation-result"}]},"code":{"coding":[{"code":"IRA"}]}}`),
 	"extensions": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := edited("claim-request-professional", "Claim.extension", `{"url":"#"}`)(t, n)
 		apply(t, m, edit{"Claim.item", many(n, `{"servicedDate":"2026-02-10"}`)})
 		apply(t, m, edit{"Claim.insurance", many(n, `{"preAuthRef":["#"]}`)})
 		return m
 	},
 	"codings of the type": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := edited("claim-request-professional", "Claim.item", `{}`)(t, n)
 		apply(t, m, edit{"Claim.type.coding", many(n, `{"system":"#"}`)})
 		return m
 	},
 	"patients": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := example(t, "claim-request-professional")
 		entries := parsed(t, many(n, `{"fullUrl":"urn:uuid:#","resource":{"resourceType":"Patient","identifier":[{}],"name":[{}]}}`)).([]any)
 		m["entry"] = append(m["entry"].([]any), entries...)
 		return m
 	},
 	"destinations": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := edited("claim-request-professional", "MessageHeader.destination", `{"receiver":{"identifier":{"system":"http://nphies.sa/license/payer-license","value":"#"}}}`)(t, n)
 		entries := parsed(t, many(n, `{"resource":{"resourceType":"Organization"}}`)).([]any)
 		m["entry"] = append(m["entry"].([]any), entries...)
 		return m
 	},
 	"foci of a batch": func(t *testing.T, n int) map[string]any {
+		t.Helper()
 		m := batchOf(t, example(t, "claim-request-professional"))
 		url := m["entry"].([]any)[1].(map[string]any)["fullUrl"].(string)
 		apply(t, m, edit{"MessageHeader.focus", many(n, `{"reference":"`+url+`"}`)})

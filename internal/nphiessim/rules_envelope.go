@@ -292,8 +292,8 @@ var repeating = []string{
 
 // isRepeating also knows the identifiers of resources: a reference's identifier is single.
 func isRepeating(_ *message, n node) bool {
-	switch {
-	case n.name == "identifier" || n.name == "name":
+	switch n.name {
+	case "identifier", "name":
 		kind := n.owner().get("resourceType").str()
 		return kind == "Patient" || kind == "Practitioner" || (n.name == "identifier" && slices.Contains([]string{
 			"Claim", "CoverageEligibilityRequest", "Coverage", "Organization", "Encounter", "Task", "Communication", "PaymentNotice", "Location",
