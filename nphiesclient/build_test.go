@@ -120,6 +120,36 @@ func TestGoldenMessages(t *testing.T) {
 		require.Contains(t, string(r.Body), `"discovery"`)
 		require.Empty(t, independentCheck(r.Body))
 		golden(t, "variant-eligibility-discovery", r.Body)
+		stay := example(t, "claims/18-institutional-approved.json").Claim
+		stay.Diagnoses[0].OnAdmission, stay.Diagnoses[0].ConditionOnset = "y", "POA"
+		stay.Coverage.Dependent, stay.Payee = "01", "patient"
+		share, err := nphiesclient.ParseAmount("10.00")
+		require.NoError(t, err)
+		stay.Items[0].PayerShare = &share
+		i := slices.IndexFunc(stay.Supporting, func(x nphiesclient.Info) bool { return x.Category == "temperature" })
+		stay.Supporting[i].Value = nil
+		stay.Supporting[i].Absence = &nphiesclient.AbsenceReason{System: "http://nphies.sa/terminology/CodeSystem/temperature-absence-reason", Code: "refused"}
+		stay.Supporting = append(stay.Supporting, nphiesclient.Info{Category: "attachment", Attachment: &nphiesclient.Attachment{
+			ContentType: "application/pdf", Title: "Discharge letter", Created: "2026-02-10", Data: "JVBERi0=",
+		}})
+		r, err = nphiesclient.BuildClaim(stay, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-institutional-attachment", r.Body)
+		drug := example(t, "claims/02-pharmacy-approved.json").Claim
+		drug.Items[0].Medication.Substitute = "Irreplaceable"
+		r, err = nphiesclient.BuildClaim(drug, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-pharmacy-substitute", r.Body)
+		newborn := example(t, "eligibility/01-eligible.json").Eligibility
+		newborn.Newborn, newborn.Transfer, newborn.Location = true, true, &nphiesclient.Location{License: "DEMO-LOC-1", Name: "Demo branch"}
+		newborn.Coverage.Period = &nphiesclient.Period{Start: "2026-01-01", End: "2026-12-31"}
+		newborn.ServiceDate, newborn.ServicePeriod = "", &nphiesclient.Period{Start: "2026-11-01", End: "2026-11-02"}
+		r, err = nphiesclient.BuildEligibility(newborn, buildOptions())
+		require.NoError(t, err)
+		require.Empty(t, independentCheck(r.Body))
+		golden(t, "variant-eligibility-newborn", r.Body)
 	})
 	t.Run("poll", func(t *testing.T) {
 		t.Parallel()
@@ -306,7 +336,7 @@ func TestFindings(t *testing.T) {
 		{"BV-01010", "accounting_period", func(d *doc) { d.AccountingPeriod = "2026-02-02" }},
 		{"BV-00379", "eligibility", func(d *doc) { d.Eligibility = nil }},
 		{"BV-00381", "eligibility", func(d *doc) { d.Eligibility.OfflineReference = "x" }},
-		{"BV-00449", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
+		{"BV-00420", "authorization", func(d *doc) { d.Authorization = &nphiesclient.Authorization{References: []string{"A"}} }},
 		{"BV-00506", "supporting_information", func(d *doc) { d.Newborn = true }},
 		{"IB-00242", "accident.type", func(d *doc) { d.Accident = &nphiesclient.Accident{Type: "X", Date: "2026-02-01"} }},
 		{"IB-00242", "priority", func(d *doc) { d.Priority = "urgent" }},
@@ -493,12 +523,12 @@ func TestEmergencyAndAdmission(t *testing.T) {
 	d := example(t, "claims/01-professional-approved.json").Claim
 	d.SubType, d.Encounter.Class = "emr", "EMER"
 	_, err := nphiesclient.BuildClaim(d, buildOptions())
-	requireFinding(t, err, "BV-00732", "encounter.emergency")
+	requireFinding(t, err, "BV-00728", "encounter.emergency")
 	d.Encounter.Emergency = &nphiesclient.Emergency{
 		ArrivalCode: "AMB", TriageCategory: "3", TriageTime: "2026-02-10T09:22:00+03:00", ServiceStart: "2026-02-10T09:25:00+03:00",
 	}
 	_, err = nphiesclient.BuildClaim(d, buildOptions())
-	requireFinding(t, err, "BV-00728", "encounter.emergency.disposition")
+	requireFinding(t, err, "BV-00735", "encounter.emergency.disposition")
 	d.Encounter.Emergency.Disposition = "home"
 	r, err := nphiesclient.BuildClaim(d, buildOptions())
 	require.NoError(t, err)

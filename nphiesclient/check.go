@@ -40,6 +40,9 @@ func CheckWith(req *Request, o CheckOptions) []Finding {
 }
 
 func check0(body []byte, now time.Time) []Finding {
+	if why := ambiguous(body); why != "" {
+		return []Finding{{Rule: "GE-00013", Path: "Bundle", Text: why}}
+	}
 	m, err := readMessage(body)
 	switch {
 	case err != nil:

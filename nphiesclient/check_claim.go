@@ -67,6 +67,7 @@ func (p *preflight) quotes(r *node, at, use string) {
 	p.need(!references || answer || call, "BV-00420", x(at, "priorauth-response"), "is missing: preAuthRef needs it, or an offline date")
 	p.need(!answer || !call, "BV-00462", x(at, "authorization-offline-date"), "the authorization's answer and an offline date exclude each other")
 	p.need(references || (!answer && !call), "BV-00449", at+".insurance[0].preAuthRef", "is missing")
+	p.need(!answer || !call, "BV-00462", x(at, "authorization-offline-date"), "excludes the authorization's answer")
 	if use != UseClaim {
 		return
 	}
@@ -157,12 +158,12 @@ func (p *preflight) encounter(r *node, at, typ, use string) {
 	stay := path + ".hospitalization"
 	switch class {
 	case "EMER":
-		need("BV-00732", path, "the arrival code", "arrival")
-		need("BV-00733", path, "the triage category", "triage", "category")
-		need("BV-00734", path, "the time of triage", "triage", "date")
-		need("BV-00735", path, "the start of the service", "start")
+		need("BV-00728", path, "the arrival code", "arrival")
+		need("BV-00732", path, "the triage category", "triage", "category")
+		need("BV-00733", path, "the time of triage", "triage", "date")
+		need("BV-00734", path, "the start of the service", "start")
 		if ended {
-			need("BV-00728", path, "the disposition", "disposition")
+			need("BV-00735", path, "the disposition", "disposition")
 		}
 	case "IMP", "SS":
 		p.need(e.get("hospitalization").has("admitSource"), "BV-00727", stay+".admitSource", "is missing")

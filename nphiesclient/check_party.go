@@ -17,7 +17,8 @@ func (p *preflight) parties() {
 		case "Organization":
 			p.organization(r, at)
 		case "Practitioner":
-			p.need(firstIdentifier(r).Value != "", "GE-00021", at+".identifier", "licence is missing")
+			id := firstIdentifier(r)
+			p.need(id.Value != "" && id.System == systemPractitionerLicense, "GE-00021", at+".identifier", "must be a practitioner's licence")
 			p.need(r.first("name").str("text") != "" || r.first("name").str("family") != "", ruleCardinality, at+".name", "is missing")
 		case "Encounter":
 			p.need(firstIdentifier(r).Value != "", "IC-00183", at+".identifier", "is missing")

@@ -131,6 +131,21 @@ func TestReadRequestRefuses(t *testing.T) {
 	big := bytes.Replace(good, []byte(`"Headache"`), []byte(`"`+string(bytes.Repeat([]byte("x"), nphiesclient.MaxMessageBytes))+`"`), 1)
 	_, err := nphiesclient.ReadRequest(big)
 	requireFinding(t, err, "BV-00076", "Bundle")
+	for _, c := range [][2]string{
+		{`"Headache"`, `"Headache \ud83d"`},
+		{`"Headache"`, `"Headache \ude00\ud83d"`},
+		{`"resourceType": "Claim",`, `"resourceType": "Claim", "resourceT\u0079pe": "Claim",`},
+		{`{`, "\xef\xbb\xbf{"},
+		{`{`, `{"entry": [],`},
+	} {
+		bad := bytes.Replace(good, []byte(c[0]), []byte(c[1]), 1)
+		require.NotEqual(t, good, bad, c[0])
+		_, err := nphiesclient.ReadRequest(bad)
+		requireFinding(t, err, "GE-00013", "Bundle")
+		require.Equal(t, "GE-00013", nphiesclient.Check(&nphiesclient.Request{Body: bad})[0].Rule)
+	}
+	_, err = nphiesclient.ReadRequest(bytes.Replace(good, []byte(`"Headache"`), []byte(`"Headache \ud83d\ude00 \\ud83d"`), 1))
+	require.NoError(t, err)
 	_, err = nphiesclient.ReadRequest([]byte("\xff\xfe{}"))
 	requireFinding(t, err, "GE-00013", "Bundle")
 }

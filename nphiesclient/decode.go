@@ -50,7 +50,7 @@ func decodeStrict(data []byte, v any) error {
 		})
 	}
 	if len(w.found) > 0 {
-		return &InvalidError{Findings: w.found}
+		return &InvalidError{Findings: atMost(w.found)}
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		// The walk has seen all that can be wrong; this is a bug in it, and the cause may quote a value.
@@ -115,7 +115,11 @@ func (w *walker) line() int {
 }
 
 func (w *walker) fail(path, text string) {
-	w.found = append(w.found, Finding{Rule: ruleDocument, Path: path, Line: w.line(), Text: text, Severity: SeverityError})
+	f := Finding{Rule: ruleDocument, Path: path, Text: text, Severity: SeverityError}
+	if len(w.found) < maxFindings { // the others are not told, and a line is found by counting from the start
+		f.Line = w.line()
+	}
+	w.found = append(w.found, f)
 }
 
 // value reads one value that should fit t; t nil skips. The error is of the JSON syntax only.
@@ -179,6 +183,8 @@ func (w *walker) object(path string, t reflect.Type) error {
 		if t != nil {
 			var ok bool
 			switch ft, ok = fieldType(t, name); {
+			case !ok && len(w.found) >= maxFindings:
+				w.fail(path, "unknown field")
 			case !ok:
 				w.fail(path, "unknown field "+strconv.Quote(clip(name, 60))+suggestion(t, name))
 			case seen[name]:

@@ -3,6 +3,7 @@ package nphiesclient
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
 )
@@ -34,6 +35,24 @@ type Finding struct {
 	Fix string `json:"fix,omitempty"`
 	// Severity is error unless the rule or a setting says otherwise.
 	Severity Severity `json:"severity"`
+
+	more int // of the last finding of very many: how many it stands for
+}
+
+// maxFindings is how many findings of an input are told one by one; a damaged file can have a million.
+const maxFindings = 100
+
+// atMost keeps the first findings and puts "and N more" in the place of the rest. It is an error if one of them is.
+func atMost(found []Finding) []Finding {
+	if len(found) <= maxFindings {
+		return found
+	}
+	rest := Finding{Rule: ruleDocument, Severity: SeverityWarning, more: len(found) - maxFindings}
+	rest.Text = fmt.Sprintf("and %d more", rest.more)
+	if slices.ContainsFunc(found[maxFindings:], func(f Finding) bool { return f.Severity == SeverityError }) {
+		rest.Severity = SeverityError
+	}
+	return append(found[:maxFindings:maxFindings], rest)
 }
 
 // String returns "path: text (rule)".
@@ -67,7 +86,7 @@ func (e *InvalidError) Error() string {
 	}
 	s := e.Findings[0].String()
 	if n := len(e.Findings) - 1; n > 0 {
-		s += fmt.Sprintf(" and %d more", n)
+		s += fmt.Sprintf(" and %d more", n+max(0, e.Findings[n].more-1))
 	}
 	return s
 }

@@ -3,15 +3,17 @@ package nphiesclient
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Inspection explains one message, request or answer, in the words an operator uses. Absent facts are left out of the JSON;
-// amounts have two decimals, more where the sender wrote more. Disposition is the sender's free text, everything else is codes, licences and numbers: no
-// patient data.
+// amounts have two decimals, more where the sender wrote more. Disposition, Notes and the texts of reasons are the sender's own words,
+// everything else is codes, licences and numbers: no patient data.
 type Inspection struct {
 	// Event is absent for a bare OperationOutcome.
 	Event    string `json:"event,omitempty"`
@@ -24,6 +26,10 @@ type Inspection struct {
 	Receiver string `json:"receiver,omitempty"`
 	// NPHIESGenerated is absent where there is no message around the content.
 	NPHIESGenerated *bool `json:"nphies_generated,omitempty"`
+	// MoreQueued: more messages wait in the mailbox.
+	MoreQueued bool `json:"more_queued,omitempty"`
+	// Target is the claim or authorization that a status-check or cancel-request asks about.
+	Target *Identifier `json:"target,omitempty"`
 	// Request is what the message is about: a request's own business identifier, the identifier an answer quotes, the
 	// claim of a status or cancel answer, the first subject of a communication.
 	Request *Identifier `json:"request,omitempty"`
@@ -52,6 +58,8 @@ type Inspection struct {
 	// Items are the decisions about the items of a claim, Added the payer's own lines.
 	Items []InspectedItem `json:"items,omitempty"`
 	Added []InspectedItem `json:"added,omitempty"`
+	// Notes are the payer's remarks; items name them by number.
+	Notes []InspectedNote `json:"notes,omitempty"`
 	// Inforce are the flags of the coverages of an eligibility answer, Benefits what they offer.
 	Inforce  []bool    `json:"inforce,omitempty"`
 	Benefits []Benefit `json:"benefits,omitempty"`
@@ -69,9 +77,20 @@ type Inspection struct {
 type InspectedItem struct {
 	Sequence int    `json:"sequence,omitempty"`
 	Outcome  string `json:"outcome,omitempty"`
-	// Amounts by category, Reasons are codes.
+	// Amounts by category, Values numbers without currency by category: approved-quantity, eligpercent.
 	Amounts map[string]string `json:"amounts,omitempty"`
-	Reasons []string          `json:"reasons,omitempty"`
+	Values  map[string]string `json:"values,omitempty"`
+	// Reasons are codes, ReasonTexts what the payer wrote beside each, "" for nothing.
+	Reasons     []string `json:"reasons,omitempty"`
+	ReasonTexts []string `json:"reason_texts,omitempty"`
+	// Notes are numbers of the answer's notes.
+	Notes []int `json:"notes,omitempty"`
+}
+
+// InspectedNote is a remark of the payer.
+type InspectedNote struct {
+	Number int    `json:"number,omitempty"`
+	Text   string `json:"text"`
 }
 
 // InspectedPayment is the money for one claim, fees as sent. An amount the message does not tell is absent.
@@ -110,7 +129,7 @@ func Inspect(raw []byte) (*Inspection, error) {
 func inspectAnswer(a *Answer) *Inspection {
 	in := &Inspection{
 		Event: a.Event, BundleID: a.BundleID, HeaderID: a.HeaderID, ResponseCode: a.ResponseCode,
-		Sender: a.Sender.Value, Receiver: a.Receiver.Value, Errors: a.Errors,
+		Sender: a.Sender.Value, Receiver: a.Receiver.Value, Errors: a.Errors, MoreQueued: a.MoreQueued,
 	}
 	if !a.OperationOutcome {
 		in.NPHIESGenerated = &a.NPHIESGenerated
@@ -134,6 +153,9 @@ func inspectAnswer(a *Answer) *Inspection {
 			}
 		}
 		in.Items, in.Added = inspectItems(c.Items), inspectItems(c.Added)
+		for _, n := range c.Notes {
+			in.Notes = append(in.Notes, InspectedNote(n))
+		}
 	case a.Eligibility != nil:
 		e := a.Eligibility
 		in.about(e.Request)
@@ -175,9 +197,16 @@ func inspectItems(items []ItemAnswer) []InspectedItem {
 		for _, k := range it.Unreadable {
 			x.Amounts[k] = unreadable
 		}
-		for _, r := range it.Reasons {
-			x.Reasons = append(x.Reasons, r.Code)
+		for k, v := range it.Values {
+			if x.Values == nil {
+				x.Values = map[string]string{}
+			}
+			x.Values[k] = v.String()
 		}
+		for _, r := range it.Reasons {
+			x.Reasons, x.ReasonTexts = append(x.Reasons, r.Code), append(x.ReasonTexts, r.Display)
+		}
+		x.Notes = it.Notes
 		out = append(out, x)
 	}
 	return out
@@ -252,8 +281,28 @@ func (in *Inspection) request(m *message) {
 		if !strings.HasSuffix(in.Event, "-response") {
 			in.Outcome = ""
 			in.about(firstIdentifier(focal))
+			if target := identifierOf(focal.get("focus").get("identifier")); !target.IsZero() {
+				in.Target = &target
+			}
 		}
 	}
+}
+
+// Printable makes one line of a sender's text that is safe on a terminal: no character that moves the cursor or changes the direction
+// of the text around it.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029':
+			return ' '
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		default:
+			return r
+		}
+	}, s)
 }
 
 // WriteText writes the inspection for a person: one fact a line, nested messages indented.
@@ -267,7 +316,7 @@ func (in *Inspection) WriteText(w io.Writer) error {
 func (in *Inspection) text(b *strings.Builder, indent string) {
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(b, "%s%-17s %s\n", indent, name, value)
+			fmt.Fprintf(b, "%s%-17s %s\n", indent, Printable(name), Printable(value))
 		}
 	}
 	if in.Unreadable != "" {
@@ -288,6 +337,12 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 	}
 	if in.Request != nil {
 		line("about", in.Request.String())
+	}
+	if in.Target != nil {
+		line("asks about", in.Target.String())
+	}
+	if in.MoreQueued {
+		line("more messages", "wait: poll again")
 	}
 	line("use", in.Use)
 	line("outcome", in.Outcome)
@@ -311,6 +366,9 @@ func (in *Inspection) text(b *strings.Builder, indent string) {
 	}
 	for _, it := range in.Added {
 		line("payer's line", it.text())
+	}
+	for _, n := range in.Notes {
+		line("note "+strconv.Itoa(n.Number), n.Text)
 	}
 	for i, v := range in.Inforce {
 		line("coverage "+strconv.Itoa(i+1), map[bool]string{true: "in force", false: "not in force"}[v])
@@ -350,7 +408,19 @@ func (it InspectedItem) text() string {
 	for _, k := range totalOrder(it.Amounts) {
 		parts = append(parts, k+" "+it.Amounts[k])
 	}
-	return strings.Join(append(parts, it.Reasons...), ", ")
+	for _, k := range slices.Sorted(maps.Keys(it.Values)) {
+		parts = append(parts, k+" "+it.Values[k])
+	}
+	for i, code := range it.Reasons {
+		if text := it.ReasonTexts[i]; text != "" {
+			code = strings.TrimSpace(code + " (" + text + ")")
+		}
+		parts = append(parts, code)
+	}
+	for _, n := range it.Notes {
+		parts = append(parts, "note "+strconv.Itoa(n))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // String gives a benefit one line: what it is, to whom, then its limits.

@@ -469,11 +469,35 @@ func TestPaidWithoutTotals(t *testing.T) {
 	require.Equal(t, "333.50", submitted.String())
 }
 
+// TestInspectTellsMore: more messages that wait, the claim a question is about, quantities, the payer's words; and nothing in them
+// moves a terminal's cursor or turns its text around.
+func TestInspectTellsMore(t *testing.T) {
+	t.Parallel()
+	text := func(raw []byte) string {
+		in, err := nphiesclient.Inspect(raw)
+		require.NoError(t, err)
+		var b bytes.Buffer
+		require.NoError(t, in.WriteText(&b))
+		return b.String()
+	}
+	require.Contains(t, text(message(t, "poll-response-nested.json")), "more messages     wait: poll again\n")
+	require.NotContains(t, text(message(t, "poll-response-empty.json")), "more messages")
+	for _, name := range []string{"status-check-request.json", "cancel-request.json"} {
+		require.Contains(t, text(message(t, name)), "asks about        http://alwaha-demo.example/claim|CLM-DEMO-000201\n", name)
+	}
+	partial := text(message(t, "claim-response-partial.json"))
+	require.Contains(t, partial, "approved-quantity 1")
+	require.Regexp(t, `(?m)^note 1 +\S+`, partial)
+	require.Regexp(t, `item 2 .*partial.* [A-Z]{2}-\d[-\d]* \(.+\)`, partial)
+	hostile := text(change(t, "claim-response-queued.json", `"disposition": "`, `"disposition": "a\u001b[2J\u202eb\u2066c\nd\u0085e\u200f `, 1))
+	require.Contains(t, hostile, "disposition       a�[2Jbc d�e ")
+}
+
 func TestInspectSamples(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/messages/*.json")
 	require.NoError(t, err)
-	require.Len(t, files, 30)
+	require.Len(t, files, 32)
 	var all bytes.Buffer
 	for _, f := range files {
 		in, err := nphiesclient.Inspect(message(t, filepath.Base(f)))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // MaxMessageBytes is the largest message NPHIES takes: 10 MB (BV-00076).
@@ -58,8 +57,8 @@ var useOf = map[string]string{
 func ReadRequest(raw []byte) (*Request, error) {
 	var f findings
 	body := bytes.TrimSpace(raw)
-	if !utf8.Valid(body) {
-		f.add("GE-00013", "Bundle", "not UTF-8 text")
+	if why := ambiguous(body); why != "" {
+		f.add("GE-00013", "Bundle", "%s", why)
 		return nil, f.err()
 	}
 	msg, err := readMessage(body)

@@ -79,7 +79,7 @@ func ParseRules(s string) (RuleSettings, error) {
 	return out, nil
 }
 
-// apply gives findings the severity and advice of their rules and leaves out what is switched off.
+// apply gives findings the severity and advice of their rules and leaves out what is switched off. Of very many it keeps the first.
 func (s RuleSettings) apply(in []Finding) []Finding {
 	var out []Finding
 	for _, f := range in {
@@ -93,7 +93,7 @@ func (s RuleSettings) apply(in []Finding) []Finding {
 			out = append(out, f)
 		}
 	}
-	return out
+	return atMost(out)
 }
 
 func rule(id, where, text, fix string) Rule {
@@ -104,8 +104,8 @@ func (r Rule) since(s string) Rule { r.Since = s; return r }
 
 func (r Rule) warning() Rule { r.Severity = SeverityWarning; return r }
 
-// rules is the table. Texts follow the rule workbook; where a range of numbers is named for several elements, each element has
-// the number our sources pair it with.
+// rules is the table. Texts follow the rule workbook; where a range of numbers is named for several elements, the order of both
+// decides: the first number is the first element's. The simulator reads the ranges the same way (internal/conformance compares).
 //
 // Source: Implementation Guide 2.7 and 2.8, rule workbook "ValidationErrorCodes" 2.8, profile workbook 5.2.
 var rules = []Rule{
@@ -164,11 +164,11 @@ var rules = []Rule{
 	rule("BV-00736", "Encounter.extension-serviceEventType", "Professional and oral claims say whether the visit is a first one or a follow-up.",
 		"Choose ICSE for a first visit, SCSE for a follow-up."),
 	rule("BV-00755", "Encounter.class", "EMER and the subtype emr go together, always.", "Choose class EMER and subtype emr for an emergency, neither of them otherwise."),
-	rule("BV-00732", "Encounter", "An emergency claim says how the patient arrived.", "Enter the arrival code of the emergency."),
-	rule("BV-00733", "Encounter", "An emergency claim has a triage category.", "Enter the triage category."),
-	rule("BV-00734", "Encounter", "An emergency claim has the time of triage.", "Enter the time of triage to the second."),
-	rule("BV-00735", "Encounter", "An emergency claim has the time at which the service began.", "Enter when the service began, to the second."),
-	rule("BV-00728", "Encounter", "A finished emergency says where the patient went.", "Enter the disposition from the emergency department."),
+	rule("BV-00728", "Encounter", "An emergency claim says how the patient arrived.", "Enter the arrival code of the emergency."),
+	rule("BV-00732", "Encounter", "An emergency claim has a triage category.", "Enter the triage category."),
+	rule("BV-00733", "Encounter", "An emergency claim has the time of triage.", "Enter the time of triage to the second."),
+	rule("BV-00734", "Encounter", "An emergency claim has the time at which the service began.", "Enter when the service began, to the second."),
+	rule("BV-00735", "Encounter", "A finished emergency says where the patient went.", "Enter the disposition from the emergency department."),
 	rule("BV-00727", "Encounter.hospitalization.admitSource", "A stay says where the patient came from.", "Enter the source of admission."),
 	rule("BV-00737", "Encounter.hospitalization", "A stay has the specialty of admission.", "Enter the specialty of admission."),
 	rule("BV-00744", "Encounter.hospitalization", "A stay has an intended length.", "Enter the intended length of stay."),

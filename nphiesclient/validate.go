@@ -363,15 +363,15 @@ func (c *check) emergency(d *ClaimDocument, e *Encounter) {
 		if d.preauthorization() {
 			return // the guide asks it of claims
 		}
-		c.add("BV-00732", "encounter.emergency", "is missing: the class EMER needs it")
+		c.add("BV-00728", "encounter.emergency", "is missing: the class EMER needs it")
 		return
 	}
-	c.need(e.Emergency.ArrivalCode, "BV-00732", "encounter.emergency.arrival_code")
-	c.need(e.Emergency.TriageCategory, "BV-00733", "encounter.emergency.triage_category")
-	c.moment(e.Emergency.TriageTime, "BV-00734", "encounter.emergency.triage_time", false)
-	c.moment(e.Emergency.ServiceStart, "BV-00735", "encounter.emergency.service_start", false)
+	c.need(e.Emergency.ArrivalCode, "BV-00728", "encounter.emergency.arrival_code")
+	c.need(e.Emergency.TriageCategory, "BV-00732", "encounter.emergency.triage_category")
+	c.moment(e.Emergency.TriageTime, "BV-00733", "encounter.emergency.triage_time", false)
+	c.moment(e.Emergency.ServiceStart, "BV-00734", "encounter.emergency.service_start", false)
 	if e.End != "" {
-		c.need(e.Emergency.Disposition, "BV-00728", "encounter.emergency.disposition")
+		c.need(e.Emergency.Disposition, "BV-00735", "encounter.emergency.disposition")
 	}
 }
 
@@ -590,20 +590,20 @@ func (c *check) references(d *ClaimDocument) {
 	}
 	if a := d.Authorization; a != nil {
 		if len(a.References) == 0 {
-			c.add("BV-00420", "authorization.references", "is missing")
+			c.add("BV-00449", "authorization.references", "is missing")
 		}
 		for i, r := range a.References {
-			c.text(r, "BV-00420", fmt.Sprintf("authorization.references[%d]", i), 40, 0)
+			c.text(r, "BV-00449", fmt.Sprintf("authorization.references[%d]", i), 40, 0)
 		}
 		switch {
 		case a.Response == "" && a.OfflineDate == "":
-			c.add("BV-00449", "authorization", "quote the authorization response, or the date of an offline authorization")
+			c.add("BV-00420", "authorization", "quote the authorization response, or the date of an offline authorization")
 		case a.Response != "" && a.OfflineDate != "":
 			c.add("BV-00462", "authorization", "a response and an offline date exclude each other")
 		case a.OfflineDate != "":
-			c.moment(a.OfflineDate, "BV-00449", "authorization.offline_date", true)
+			c.moment(a.OfflineDate, "BV-00420", "authorization.offline_date", true)
 		default:
-			c.identifier(a.Response, "BV-00449", "authorization.response")
+			c.identifier(a.Response, "BV-00420", "authorization.response")
 			if a.ResponseSystem != "" {
 				c.address(a.ResponseSystem, "authorization.response_system")
 			}

@@ -239,6 +239,7 @@ func (k *keeper) WriteHeader(s int) {
 		k.status = s
 	}
 }
+
 func (k *keeper) Write(p []byte) (int, error) { k.WriteHeader(http.StatusOK); return k.body.Write(p) }
 
 // run runs h; it reports whether h cut the connection.

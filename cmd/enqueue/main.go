@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
+	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -131,15 +132,21 @@ func (e *env) print(value any, fields ...string) error {
 		if err := enc.Encode(value); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintln(e.out, strings.Join(fields, "\t")); err != nil {
-		return err
+	} else {
+		safe := make([]string, len(fields))
+		for i, f := range fields {
+			safe[i] = nphiesclient.Printable(f)
+		}
+		if _, err := fmt.Fprintln(e.out, strings.Join(safe, "\t")); err != nil {
+			return err
+		}
 	}
 	return e.out.Flush() // a line that is out is a promise kept: it may not wait in a buffer
 }
 
 // warn writes a remark for people to stderr.
 func (e *env) warn(format string, args ...any) {
-	_, _ = fmt.Fprintf(e.err, "enqueue: "+format+"\n", args...)
+	_, _ = fmt.Fprintln(e.err, "enqueue: "+nphiesclient.Printable(fmt.Sprintf(format, args...)))
 }
 
 // open reads the settings and connects.

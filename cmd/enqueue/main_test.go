@@ -352,6 +352,22 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		strings.Join([]string{got.Findings[0].Rule, got.Findings[0].Path, got.Findings[0].Expression, got.Findings[0].Severity}, " "))
 	require.NotEmpty(t, got.Findings[0].Fix)
 
+	moving := file(t, "moving.json", strings.Replace(example(t, "claims/01-professional-approved.json"), "{", `{"a\u202eb\u001b[2J": 1,`, 1))
+	out, _, code = enq(t, "", "validate", moving)
+	require.Equal(t, 1, code)
+	require.NotContains(t, out, "\u202e")
+	require.NotContains(t, out, "\x1b")
+
+	many := change("claims/50-ready-message.json", `"item": [`, `"item": [`+strings.Repeat(`{"sequence": 1},`, 2000))
+	out, _, code = enq(t, "", "validate", many)
+	require.Equal(t, 1, code)
+	require.Equal(t, 101, strings.Count(out, "\n"))
+	require.Regexp(t, many+`:1\terror\tdocument\t-\t-\tand \d{4,5} more\.\n$`, out)
+	fields := file(t, "fields.json", strings.Replace(example(t, "claims/01-professional-approved.json"), "{", "{"+strings.Repeat(`"x": 1,`, 2000), 1))
+	out, _, code = enq(t, "", "validate", fields)
+	require.Equal(t, 1, code)
+	require.Equal(t, 101, strings.Count(out, "\n"))
+
 	t.Setenv("NPHIES_RULES", "IC-01453=warning")
 	out, _, code = enq(t, "", "validate", message)
 	require.Equal(t, 0, code)

@@ -61,13 +61,17 @@ is tried again by itself: that pause ends when its time has come or an exchange 
 	return b.String()
 }
 
-// Simulator is docs/nphiessim-rules.md: what the simulator refuses.
-func Simulator(rules []SimulatedRule) string {
+// SimulatorRules is docs/nphiessim-rules.md: what the simulator refuses, and what it keeps in its answers.
+func SimulatorRules(s Simulator) string {
 	var b strings.Builder
 	b.WriteString("# Rules of the simulator\n\nMade by `make generate` from the simulator's own tables; do not edit. Each has a message that it\n" +
 		"refuses and one that it takes in `internal/nphiessim`.\n\n| rule | where | messages | what it asks for |\n|---|---|---|---|\n")
-	for _, r := range rules {
+	for _, r := range s.Rules {
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", r.ID, r.Where, strings.Join(r.Events, ", "), r.Text)
+	}
+	b.WriteString("\nIts answers keep these:\n\n| rule | where | what it asks for |\n|---|---|---|\n")
+	for _, r := range s.AnswerRules {
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", r.ID, r.Where, r.Text)
 	}
 	return b.String()
 }

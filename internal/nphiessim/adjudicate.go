@@ -156,7 +156,7 @@ func (a adjudication) render() (items, totals, notes []any) {
 			"itemSequence": d.item.get("sequence").v,
 			"adjudication": d.render(),
 		}
-		if invoice := d.item.ext("patientInvoice"); invoice.exists() {
+		if invoice := d.item.ext("patientInvoice"); invoice.exists() && sizeOf(invoice.v) <= maxEchoElement {
 			item["extension"] = append(item["extension"].([]any), invoice.v)
 		}
 		if d.note != "" {

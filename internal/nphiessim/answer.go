@@ -3,6 +3,7 @@ package nphiessim
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -151,15 +152,32 @@ func endpointOf(i Identifier) string {
 
 func instant(t time.Time) string { return t.In(riyadh).Format("2006-01-02T15:04:05.000-07:00") }
 
-// entriesOf copies the request's entries of the given types into an answer.
+// How much of a request goes back in its answer, in bytes: one element, and all resources together. A hospital's are far smaller.
+const (
+	maxEchoElement = 4 << 10
+	maxEcho        = 32 << 10
+)
+
+func sizeOf(v any) int {
+	raw, err := encode(v)
+	if err != nil {
+		return maxMessage // cannot happen: the value came out of a JSON parser or of our own hands
+	}
+	return len(raw)
+}
+
+// entriesOf copies the request's entries of the given types into an answer, as far as they fit.
 func entriesOf(m *message, kinds ...string) []any {
 	var out []any
+	total := 0
 	for _, e := range m.entries {
-		for _, k := range kinds {
-			if e.get("resource.resourceType").str() == k {
-				out = append(out, e.v)
-			}
+		if !slices.Contains(kinds, e.get("resource.resourceType").str()) {
+			continue
 		}
+		if total += sizeOf(e.v); total > maxEcho {
+			break
+		}
+		out = append(out, e.v)
 	}
 	return out
 }

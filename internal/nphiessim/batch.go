@@ -22,7 +22,7 @@ func (s *Sim) takeBatch(m *message) (answer, []Finding) {
 		a, shown := s.answerTo(nested, perClaim[i], true)
 		findings = append(findings, shown...)
 		bundle := s.bundle(s.claimReplyOf(nested, a), m.now)
-		url := nphiesBase + "Bundle/" + node{bundle, ""}.get("id").str()
+		url := nphiesBase + "Bundle/" + rooted(bundle, "").get("id").str()
 		bundles = append(bundles, entryJSON(url, bundle))
 		foci = append(foci, map[string]any{"reference": url})
 	}
@@ -61,11 +61,13 @@ func (s *Sim) takeCommunication(m *message) (answer, []Finding) {
 	if len(findings) > 0 {
 		return s.acknowledge(m, eventAcknowledgement, findings), findings
 	}
-	for _, about := range m.focus().get("about").list() {
-		for _, rec := range s.claimOrder {
-			if rec.license == m.sender() && (rec.id == about.identifier() || rec.answeredBy(about.identifier())) {
-				s.informed(m, rec)
-			}
+	about := map[Identifier]bool{}
+	for _, a := range m.focus().get("about").list() {
+		about[a.identifier()] = true
+	}
+	for _, rec := range s.claimOrder {
+		if rec.license == m.sender() && (about[rec.id] || slices.ContainsFunc(rec.answers, func(a *claimAnswer) bool { return about[a.identifier()] })) {
+			s.informed(m, rec)
 		}
 	}
 	return s.acknowledge(m, eventAcknowledgement, nil), nil

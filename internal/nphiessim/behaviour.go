@@ -67,7 +67,7 @@ type Behaviour struct {
 	reissue bool    // later replaces a complete answer
 	fault   FaultKind
 	many    bool   // dozens of errors
-	busy    bool   // repetitions are refused while there is no final answer
+	busy    bool   // repetitions are refused until the mailbox has given the final answer
 	asks    bool   // the mailbox gets a request for information, and afterInfo once it came
 	cancel  string // what a cancel-request gets: accept, or the status reason
 
@@ -96,7 +96,7 @@ var behaviours = []Behaviour{
 
 	{Name: "ERROR-MANY", For: "claim", Doc: "outcome error with dozens of errors: one of them 43 times, others twice", answer: refused, many: true},
 	{Name: "LARGE-APPROVE", For: "claim", Doc: "queued by NPHIES unvalidated (tag large-claim), then approved through the mailbox", answer: queuedLarge, later: approved},
-	{Name: "BUSY", For: "claim", Doc: "queued by the payer; repetitions are refused with BV-00542; then approved through the mailbox", answer: queuedPayer, later: approved, busy: true},
+	{Name: "BUSY", For: "claim", Doc: "queued by the payer, then approved through the mailbox; until a poll has brought that, repetitions are refused with BV-00542", answer: queuedPayer, later: approved, busy: true},
 	{Name: "UNFINISHED", For: "claim", Doc: "outcome partial with the first item only, then partly approved through the mailbox", answer: unfinished, later: partial},
 	{Name: "INFO", For: "claim", Doc: "queued by the payer, asks for information through the mailbox; approved once a communication came", answer: queuedPayer, asks: true, afterInfo: approved},
 	{Name: "EVIDENCE", For: "claim", Doc: "partly approved at once; replaced by an approval once a communication came", answer: partial, afterInfo: approved},

@@ -170,13 +170,13 @@ func TestClaimBehaviours(t *testing.T) {
 			body := claimMessage(t, "CLM-SIM-"+tc.name)
 			v, err := parseJSON(body)
 			require.NoError(t, err)
-			claim := node{v, "Bundle"}.get("entry").at(1).get("resource")
+			claim := rooted(v, "Bundle").get("entry").at(1).get("resource")
 			for i, want := range tc.answers {
 				status, a := b.send(t, body)
 				require.Equal(t, 200, status)
 				checkClaimResponse(t, claim, a)
 				require.Equal(t, want, stateOf(mainOf(a)))
-				require.Equal(t, node{v, ""}.get("entry").at(0).get("resource.id").str(), headerOf(a).get("response.identifier").str())
+				require.Equal(t, rooted(v, "").get("entry").at(0).get("resource.id").str(), headerOf(a).get("response.identifier").str())
 				if i == 0 {
 					require.Equal(t, tc.tags, tagsOf(a))
 				}
@@ -215,7 +215,7 @@ func nestedIn(polled node) []node {
 	for _, o := range mainOf(polled).get("output").list() {
 		for _, e := range polled.get("entry").list() {
 			if u := e.get("fullUrl").str(); u != "" && u == o.get("valueReference.reference").str() {
-				out = append(out, node{e.get("resource").v, "Bundle"})
+				out = append(out, rooted(e.get("resource").v, "Bundle"))
 			}
 		}
 	}

@@ -111,7 +111,7 @@ func (s *Sim) answerTo(m *message, findings []Finding, inBatch bool) (*claimAnsw
 	rec.received++
 	rec.bodies[hashOf(m.raw)] = true
 	rec.contents[content] = true
-	here := claim.path + ".identifier"
+	here := claim.path() + ".identifier"
 	if known && content != rec.content {
 		repeated = append(repeated, ruleSameIdentifier.at(here))
 	}
@@ -125,7 +125,7 @@ func (s *Sim) answerTo(m *message, findings []Finding, inBatch bool) (*claimAnsw
 	case rec.before > 0 && len(findings) == 0:
 		rec.before--
 		return s.transientAnswer(m, rec.behaviour.first), nil
-	case a != nil && rec.behaviour.busy && !a.final():
+	case a != nil && rec.behaviour.busy && (!a.final() || s.box(rec.license).holds(rec.id)):
 		a = s.refusal(m, []Finding{ruleInProgress.at(here)})
 	case a == nil:
 		a = s.answerClaim(rec, m, findings, inBatch)
@@ -199,8 +199,11 @@ func (s *Sim) markAuthorization(m *message) {
 
 // answeredBy tells that one of the claim's answers has this identifier.
 func (r *claimRecord) answeredBy(id Identifier) bool {
-	return slices.ContainsFunc(r.answers, func(a *claimAnswer) bool { return node{a.resource, ""}.built() == id })
+	return slices.ContainsFunc(r.answers, func(a *claimAnswer) bool { return a.identifier() == id })
 }
+
+// identifier is that of the ClaimResponse.
+func (a *claimAnswer) identifier() Identifier { return rooted(a.resource, "").built() }
 
 // built is the identifier of a resource that the simulator made.
 func (n node) built() Identifier {
@@ -208,7 +211,7 @@ func (n node) built() Identifier {
 	if len(list) == 0 {
 		return Identifier{}
 	}
-	return node{map[string]any{"identifier": list[0]}, ""}.identifier()
+	return rooted(map[string]any{"identifier": list[0]}, "").identifier()
 }
 
 // mailAnswer files a later answer and puts it in the provider's mailbox.
@@ -239,8 +242,14 @@ func (s *Sim) decided(m *message, b Behaviour, v verdict, reissue string, at tim
 		}
 	}
 	s.writeClaimResponse(m, a)
+	if sizeOf(a.resource) > maxAnswer {
+		return s.refusal(m, []Finding{ruleTooLargeAnswer.at(m.focus().path() + ".item")})
+	}
 	return a
 }
+
+// maxAnswer is the greatest main resource of an answer in bytes: it must go into a message, and that into the answer to a poll.
+const maxAnswer = 4 << 20
 
 // scriptedErrors are the errors of the behaviours ERROR and ERROR-MANY: one stands once, one several times, as captured
 // answers have it.
@@ -249,13 +258,13 @@ func scriptedErrors(claim node, many bool) []Finding {
 	if many {
 		times = 43
 	}
-	out := []Finding{{"BV-00731", "Ventilation hours SHALL be provided for ventilation procedures", claim.path + ".supportingInfo"}}
+	out := []Finding{{"BV-00731", "Ventilation hours SHALL be provided for ventilation procedures", claim.path() + ".supportingInfo"}}
 	for range times {
-		out = append(out, Finding{"BV-00434", "The amount does not agree with the price list", claim.path + ".item[0].net"})
+		out = append(out, Finding{"BV-00434", "The amount does not agree with the price list", claim.path() + ".item[0].net"})
 	}
 	if many {
 		for i := range claim.get("item").list() {
-			path := claim.path + ".item[" + strconv.Itoa(i) + "].productOrService"
+			path := claim.path() + ".item[" + strconv.Itoa(i) + "].productOrService"
 			out = append(out, Finding{"IB-00242", "The provided value is not from the specified value set", path}, Finding{"IB-00242", "The provided value is not from the specified value set", path})
 		}
 	}
@@ -314,7 +323,7 @@ func (s *Sim) writeClaimResponse(m *message, a *claimAnswer) {
 	}
 	var extensions []any
 	for _, name := range []string{"batch-identifier", "batch-number", "batch-period"} {
-		if e := claim.ext(name); e.exists() {
+		if e := claim.ext(name); e.exists() && sizeOf(e.v) <= maxEchoElement {
 			extensions = append(extensions, e.v)
 		}
 	}
@@ -394,7 +403,7 @@ func slug(s string) string {
 
 func copyElements(to map[string]any, from node, names map[string]string) {
 	for name, as := range names {
-		if n := from.get(name); n.exists() {
+		if n := from.get(name); n.exists() && sizeOf(n.v) <= maxEchoElement {
 			to[as] = n.v
 		}
 	}
@@ -403,7 +412,7 @@ func copyElements(to map[string]any, from node, names map[string]string) {
 // focalInsurance is the response's insurance element: the claim's focal one (BV-00853, BV-00854).
 func focalInsurance(claim node) any {
 	for _, i := range claim.get("insurance").list() {
-		if i.get("focal").isTrue() && i.get("coverage").exists() {
+		if i.get("focal").isTrue() && i.get("coverage").exists() && sizeOf(i.get("coverage").v) <= maxEchoElement {
 			return map[string]any{"sequence": number(1), "focal": true, "coverage": i.get("coverage").v}
 		}
 	}

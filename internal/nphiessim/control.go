@@ -18,9 +18,9 @@ const maxControl = 64 << 10
 func (s *Sim) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /sim/{$}", s.controlPage)
-	mux.HandleFunc("GET /sim/claims", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Claims()) })
-	mux.HandleFunc("GET /sim/eligibility", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Eligibility()) })
-	mux.HandleFunc("GET /sim/requests", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Requests()) })
+	mux.HandleFunc("GET /sim/claims", func(w http.ResponseWriter, _ *http.Request) { writeList(w, s.Claims()) })
+	mux.HandleFunc("GET /sim/eligibility", func(w http.ResponseWriter, _ *http.Request) { writeList(w, s.Eligibility()) })
+	mux.HandleFunc("GET /sim/requests", func(w http.ResponseWriter, _ *http.Request) { writeList(w, s.Requests()) })
 	mux.HandleFunc("GET /sim/stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Stats()) })
 	mux.HandleFunc("GET /sim/faults", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Faults()) })
 	mux.HandleFunc("POST /sim/faults", s.postFault)
@@ -204,6 +204,22 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
 
 func writeProblem(w http.ResponseWriter, status int, text string) {
 	writeJSON(w, status, map[string]string{"error": text})
+}
+
+// maxList bounds a list in bytes.
+const maxList = 32 << 20
+
+// writeList writes the newest members of a list that fit, oldest first. The header X-Left-Out tells how many do not.
+func writeList[T any](w http.ResponseWriter, list []T) {
+	from, size := len(list), 0
+	for from > 0 {
+		if size += sizeOf(list[from-1]); size > maxList {
+			w.Header().Set("X-Left-Out", strconv.Itoa(from))
+			break
+		}
+		from--
+	}
+	writeJSON(w, http.StatusOK, list[from:])
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

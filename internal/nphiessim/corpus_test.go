@@ -170,7 +170,8 @@ var goodMessages = map[string]struct {
 	"other investigation": {"claim-request-professional", []edit{
 		{"Claim.supportingInfo[13].code", `{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/investigation-result","code":"other"}],"text":"seen elsewhere"}`},
 	}},
-	"payee": {"claim-request-professional", []edit{{"Claim.payee.type.coding[0].code", `"other"`}, {"Claim.payee.party", aProvider}}},
+	"accident": {"claim-request-professional", []edit{{"Claim.accident", `{"date":"2026-02-01","type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"MVA"}]}}`}}},
+	"payee":    {"claim-request-professional", []edit{{"Claim.payee.type.coding[0].code", `"other"`}, {"Claim.payee.party", aProvider}}},
 	"national id": {"claim-request-professional", []edit{
 		{"Patient.identifier[0].system", `"http://nphies.sa/identifier/nationalid"`}, {"Patient.identifier[0].type.coding[0].code", `"NI"`}, {"Patient.identifier[0].value", `"1000000000"`},
 	}},
@@ -242,9 +243,9 @@ func batchMessage(t *testing.T, identifiers ...string) map[string]any {
 	v, err := parseJSON(fresh(t, "cancel-request", "unused"))
 	require.NoError(t, err)
 	out := batchOf(t, claims...)
-	ids := node{v, ""}
+	ids := rooted(v, "")
 	out["id"] = ids.get("id").str()
-	header := node{out, ""}.get("entry").at(0)
+	header := rooted(out, "").get("entry").at(0)
 	header.get("resource").v.(map[string]any)["id"] = ids.get("entry").at(0).get("resource.id").str()
 	header.v.(map[string]any)["fullUrl"] = ids.get("entry").at(0).get("fullUrl").str()
 	return out

@@ -1,5 +1,7 @@
 package nphiessim
 
+import "slices"
+
 // eligibilityRecord is all the simulator knows about one eligibility request.
 type eligibilityRecord struct {
 	id        Identifier
@@ -12,6 +14,7 @@ type eligibilityRecord struct {
 	url       string
 	by        Identifier
 	resource  map[string]any // the answer on file, nil before there is one
+	found     []any          // entries of the coverages that were discovered
 	verdict   verdict
 	findings  []Finding
 }
@@ -38,7 +41,7 @@ func (s *Sim) takeEligibility(m *message) (answer, []Finding) {
 	rec.received++
 	if content != rec.content {
 		changed := &eligibilityRecord{id: id}
-		findings = append(findings, ruleSameIdentifier.at(request.path+".identifier"))
+		findings = append(findings, ruleSameIdentifier.at(request.path()+".identifier"))
 		s.answerEligibility(m, changed, refused, findings)
 		return s.eligibilityReply(m, changed), findings
 	}
@@ -98,13 +101,13 @@ func (s *Sim) answerEligibility(m *message, rec *eligibilityRecord, v verdict, f
 	if len(findings) > 0 {
 		res["outcome"], res["error"] = "error", errorList(findings)
 	} else {
-		writeBenefits(res, m, v)
+		s.writeBenefits(rec, res, m, v)
 	}
 	rec.resource = res
 }
 
 // writeBenefits fills a complete answer: the site eligibility, and what each coverage offers.
-func writeBenefits(res map[string]any, m *message, v verdict) {
+func (s *Sim) writeBenefits(rec *eligibilityRecord, res map[string]any, m *message, v verdict) {
 	site := []any{conceptExtension("siteEligibility", systemPrefix+"siteEligibility", string(v))}
 	res["outcome"], res["extension"], res["disposition"] = "complete", site, "Answered by the simulator: "+string(v)
 	var insurance []any
@@ -119,8 +122,25 @@ func writeBenefits(res map[string]any, m *message, v verdict) {
 		}
 		insurance = append(insurance, entry)
 	}
+	if len(insurance) == 0 && v == eligible {
+		url, coverage := s.discovered(m)
+		rec.found = []any{entryJSON(url, coverage)}
+		insurance = []any{map[string]any{"extension": site, "coverage": map[string]any{"reference": url}, "inforce": true, "item": []any{medicalCare()}}}
+	}
 	if len(insurance) > 0 {
 		res["insurance"] = insurance
+	}
+}
+
+// discovered is the coverage of a patient for whom none was named: who is eligible has one (BV-00535).
+func (s *Sim) discovered(m *message) (url string, coverage map[string]any) {
+	id := s.guid("coverage")
+	plan := map[string]any{"type": concept(hl7Prefix+"coverage-class", "plan"), "value": "SIM-PLAN"}
+	return payerBase(m) + "Coverage/" + id, map[string]any{
+		"resourceType": "Coverage", "id": id, "meta": meta("coverage"), "status": "active",
+		"identifier": []any{identifierJSON(Identifier{payerBase(m) + "memberid", "SIM-" + id[:8]})},
+		"type":       concept(systemPrefix+"coverage-type", "EHCPOL"), "relationship": concept(hl7Prefix+"subscriber-relationship", "self"),
+		"beneficiary": m.focus().get("patient").v, "payor": []any{m.focus().get("insurer").v}, "class": []any{plan},
 	}
 }
 
@@ -142,7 +162,7 @@ func medicalCare() map[string]any {
 func (s *Sim) eligibilityReply(m *message, rec *eligibilityRecord) answer {
 	r := reply{
 		event: eventEligibilityResponse, from: rec.by, to: m.sender(), answers: m.header.get("id").str(), focus: rec.url,
-		resources: append([]any{entryJSON(rec.url, rec.resource)}, entriesOf(m, "Patient", "Organization", "Coverage")...),
+		resources: append([]any{entryJSON(rec.url, rec.resource)}, slices.Concat(rec.found, entriesOf(m, "Patient", "Organization", "Coverage"))...),
 	}
 	if rec.by == nphiesParty {
 		r.tags = []string{"nphies-generated"}

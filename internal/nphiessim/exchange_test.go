@@ -64,7 +64,7 @@ func TestPollFilters(t *testing.T) {
 		v, err := parseJSON(pollMessage(t))
 		require.NoError(t, err)
 		m := v.(map[string]any)
-		node{m, ""}.get("entry").at(1).get("resource").v.(map[string]any)["input"] = jsonList(t, input...)
+		rooted(m, "").get("entry").at(1).get("resource").v.(map[string]any)["input"] = jsonList(t, input...)
 		return eventsIn(nestedIn(second(b.send(t, renew(t, m)))))
 	}
 	require.Equal(t, []string{"communication-request"}, ask(input("include-message-type", "valueCode", `"communication-request"`)))
@@ -91,7 +91,7 @@ func jsonList(t *testing.T, members ...string) any {
 func renew(t *testing.T, m map[string]any) []byte {
 	t.Helper()
 	s := New(Options{Seed: time.Now().UnixNano()})
-	header := node{m, ""}.get("entry").at(0)
+	header := rooted(m, "").get("entry").at(0)
 	header.get("resource").v.(map[string]any)["id"] = s.guid("x")
 	header.v.(map[string]any)["fullUrl"] = "urn:uuid:" + header.get("resource.id").str()
 	m["id"] = s.guid("x")

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,12 @@ func TestHandlingRules(t *testing.T) {
 	expect(ruleTooLarge)
 	b.send(t, []byte("{"))
 	expect(ruleNotReadable)
+	for name, body := range unreadableBodies(raw(t, claim("CLM-1"))) {
+		status, a := b.send(t, body)
+		require.Equal(t, http.StatusBadRequest, status, name)
+		require.Contains(t, a.get("issue").at(0).get("diagnostics").str(), "alike", name)
+		expect(ruleNotReadable)
+	}
 	b.ask(t, changed(claim("CLM-1"), "MessageHeader.eventCoding.code", `"claim"`))
 	expect(ruleUnknownEvent)
 	b.ask(t, changed(claim("CLM-1"), "MessageHeader.sender", ``))
@@ -116,6 +123,14 @@ func TestHandlingRules(t *testing.T) {
 	b.ask(t, changed(claim("CLM-1"), "MessageHeader.destination", ``))
 	expect(ruleNoReceiver)
 	require.Empty(t, b.Claims())
+	b.ask(t, edited("claim-request-professional", "Claim.item", `{}`)(t, maxFindings))
+	last := b.lastFindings()
+	require.Len(t, last, maxFindings+1)
+	require.Regexp(t, `^\d+ more errors are not listed$`, last[maxFindings].Text)
+	delete(unbroken, ruleTooMany.ID+" "+ruleTooMany.Text)
+	b.ask(t, longClaim(t, claim("CLM-4"), 3500))
+	expect(ruleTooLargeAnswer)
+	require.Equal(t, "approved", stateOf(mainOf(b.ask(t, longClaim(t, claim("CLM-5"), 350)))))
 
 	first := claim("CLM-1")
 	require.Equal(t, "approved", stateOf(mainOf(b.ask(t, first))))
@@ -126,9 +141,9 @@ func TestHandlingRules(t *testing.T) {
 	expect(ruleNewHeader)
 	b.ask(t, changed(changed(anew(t, first), "Bundle.id", string(raw(t, first["id"]))), "Coverage.network", `"Other"`))
 	expect(ruleSeenBundle)
-	header := node{first, ""}.get("entry").at(0)
+	header := rooted(first, "").get("entry").at(0)
 	again := anew(t, changed(first, "Coverage.network", `"Third"`))
-	againHeader := node{again, ""}.get("entry").at(0)
+	againHeader := rooted(again, "").get("entry").at(0)
 	againHeader.get("resource").v.(map[string]any)["id"] = header.get("resource.id").str()
 	againHeader.v.(map[string]any)["fullUrl"] = header.get("fullUrl").str()
 	b.ask(t, again)
@@ -138,7 +153,12 @@ func TestHandlingRules(t *testing.T) {
 
 	busy := claim("CLM-2-SIM-BUSY")
 	require.Equal(t, "queued", mainOf(b.ask(t, busy)).get("outcome").str())
-	require.Equal(t, "approved", stateOf(mainOf(b.ask(t, busy))), "nothing delays the final answer here")
+	for range 2 {
+		b.ask(t, busy)
+		expect(ruleInProgress)
+	}
+	require.Len(t, b.poll(t), 1)
+	require.Equal(t, "approved", stateOf(mainOf(b.ask(t, busy))), "the mailbox has given the answer")
 
 	b.ask(t, claim("CLM-3-SIM-NEVER"))
 	b.ask(t, target(t, "cancel-request", "CLM-3-SIM-NEVER"))
@@ -155,7 +175,9 @@ func TestHandlingRules(t *testing.T) {
 	slow.ask(t, busy)
 	b = slow
 	expect(ruleInProgress)
+	require.Empty(t, slow.poll(t))
 	slow.clock.add(2 * time.Hour)
+	require.Len(t, slow.poll(t), 1)
 	require.Equal(t, "approved", stateOf(mainOf(slow.ask(t, busy))))
 
 	b = openBench(t, Options{VerifyClient: true, CertificateLicenses: map[string][]string{"Group": {"DEMO-PR-0001"}}})
@@ -175,6 +197,41 @@ func TestHandlingRules(t *testing.T) {
 		require.Empty(t, b.lastFindings())
 	}
 	require.Empty(t, unbroken, "rules without a case")
+}
+
+// unreadableBodies are what some JSON readers take, and each in its own way: a message must not mean two things.
+func unreadableBodies(good []byte) map[string][]byte {
+	with := func(network string) []byte {
+		return bytes.Replace(good, []byte(`"network":"`), []byte(`"network":"`+network), 1)
+	}
+	return map[string][]byte{
+		"not UTF-8": with("\xff"), "NUL": with(`\u0000`), "control": with(`\u0007`), "high surrogate": with(`\ud83d`), "low surrogate": with(`\ude00`),
+		"pair the wrong way round": with(`\ude00\ud83d`), "byte order mark": append([]byte("\xef\xbb\xbf"), good...),
+		"twice":            bytes.Replace(good, []byte(`"resourceType":"Claim"`), []byte(`"resourceType":"Claim","resourceType":"Claim"`), 1),
+		"twice, escaped":   bytes.Replace(good, []byte(`"resourceType":"Claim"`), []byte(`"resourceType":"Claim","resourceT\u0079pe":"Claim"`), 1),
+		"twice at the top": bytes.Replace(good, []byte(`{`), []byte(`{"entry":[],`), 1),
+	}
+}
+
+// TestReadableBodies: the same, but right.
+func TestReadableBodies(t *testing.T) {
+	t.Parallel()
+	good := raw(t, example(t, "claim-request-professional"))
+	for _, network := range []string{`\ud83d\ude00`, `😀`, `\\ud83d`, `a\tb`, `"`[:0]} {
+		body := bytes.Replace(good, []byte(`"network":"`), []byte(`"network":"`+network), 1)
+		_, a := newBench(t, Options{}).send(t, body)
+		require.Equal(t, "complete", mainOf(a).get("outcome").str(), network)
+	}
+}
+
+// longClaim is a good claim with n items.
+func longClaim(t *testing.T, m map[string]any, n int) map[string]any {
+	t.Helper()
+	item := raw(t, rooted(find(t, m, "Claim"), "").get("item").at(0).v)
+	list := many(n, strings.Replace(string(item), `"sequence":1`, `"sequence":1#`, 1))
+	apply(t, m, edit{"Claim.item", list})
+	apply(t, m, edit{"Claim.total.value", strconv.Itoa(230 * n)})
+	return m
 }
 
 func codesOf(findings []Finding) []string {
@@ -265,16 +322,16 @@ func TestBatch(t *testing.T) {
 	t.Parallel()
 	b := openBench(t, Options{})
 	m := batchMessage(t, "CLM-1", "CLM-2-SIM-PARTIAL", "CLM-3-SIM-ERROR", "CLM-4", "CLM-5-SIM-NEVER")
-	apply(t, node{m, ""}.get("entry").at(4).get("resource").v.(map[string]any), edit{"Claim.total.value", `1`})
+	apply(t, rooted(m, "").get("entry").at(4).get("resource").v.(map[string]any), edit{"Claim.total.value", `1`})
 	a := b.ask(t, m)
 	require.Equal(t, eventBatchResponse, headerOf(a).get("eventCoding.code").str())
-	require.Equal(t, node{m, ""}.get("entry").at(0).get("resource.id").str(), headerOf(a).get("response.identifier").str())
+	require.Equal(t, rooted(m, "").get("entry").at(0).get("resource.id").str(), headerOf(a).get("response.identifier").str())
 	require.Len(t, headerOf(a).get("focus").list(), 5)
 	var states []string
 	for i, f := range headerOf(a).get("focus").list() {
 		e := a.get("entry").at(i + 1)
 		require.Equal(t, e.get("fullUrl").str(), f.get("reference").str())
-		states = append(states, mainOf(node{e.get("resource").v, "Bundle"}).get("outcome").str())
+		states = append(states, mainOf(rooted(e.get("resource").v, "Bundle")).get("outcome").str())
 	}
 	require.Equal(t, []string{"queued", "queued", "error", "error", "queued"}, states)
 	require.Equal(t, "BV-00059", b.lastFindings()[len(b.lastFindings())-1].Code)
@@ -289,7 +346,7 @@ func TestBatch(t *testing.T) {
 	require.Equal(t, 3, b.Stats().Billed)
 
 	bad := batchMessage(t, "CLM-8", "CLM-9")
-	apply(t, node{bad, ""}.get("entry").at(2).get("resource").v.(map[string]any), edit{"Claim.ext(batch-number)", `{"valuePositiveInt":1}`})
+	apply(t, rooted(bad, "").get("entry").at(2).get("resource").v.(map[string]any), edit{"Claim.ext(batch-number)", `{"valuePositiveInt":1}`})
 	a = b.ask(t, bad)
 	require.Equal(t, "fatal-error", headerOf(a).get("response.code").str())
 	require.Equal(t, a.get("entry").at(1).get("fullUrl").str(), headerOf(a).get("response.details.reference").str())

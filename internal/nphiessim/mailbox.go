@@ -16,6 +16,7 @@ type mail struct {
 	at     time.Time // enters the mailbox
 	claim  Identifier
 	bundle map[string]any
+	size   int // of the bundle in bytes
 }
 
 // box returns the mailbox of a license. The caller holds the lock.
@@ -29,6 +30,7 @@ func (s *Sim) box(license string) *mailbox {
 }
 
 func (b *mailbox) add(m *mail) {
+	m.size = sizeOf(m.bundle)
 	i := len(b.mails)
 	for i > 0 && b.mails[i-1].at.After(m.at) {
 		i--
@@ -47,17 +49,30 @@ func (b *mailbox) waiting(now time.Time) int {
 	return n
 }
 
-// take removes and returns the oldest messages that keep accepts, at most count.
+// maxPoll is how many bytes of messages a poll gets at most; the rest waits for the next one.
+const maxPoll = 8 << 20
+
+// take removes and returns the oldest messages that keep accepts, at most count and as many as fit into an answer.
 func (b *mailbox) take(now time.Time, count int, keep func(*mail) bool) []*mail {
 	var out []*mail
+	size := 0
 	b.mails = slices.DeleteFunc(b.mails, func(m *mail) bool {
 		if len(out) == count || m.at.After(now) || !keep(m) {
+			return false
+		}
+		if size += m.size; size > maxPoll {
+			count = len(out)
 			return false
 		}
 		out = append(out, m)
 		return true
 	})
 	return out
+}
+
+// holds tells that a message about a claim waits.
+func (b *mailbox) holds(claim Identifier) bool {
+	return slices.ContainsFunc(b.mails, func(m *mail) bool { return m.claim == claim })
 }
 
 // drop removes the messages about a claim.
@@ -79,7 +94,7 @@ func (s *Sim) takePoll(m *message) (answer, []Finding) {
 	s.stats.Delivered += len(mails)
 	var outputs, bundles []any
 	for _, mail := range mails {
-		url := nphiesBase + "Bundle/" + node{mail.bundle, ""}.get("id").str()
+		url := nphiesBase + "Bundle/" + rooted(mail.bundle, "").get("id").str()
 		outputs = append(outputs, map[string]any{
 			"extension":      []any{map[string]any{"url": extensionURL("timestamp"), "valueDateTime": instant(mail.at)}},
 			"type":           concept(outputSystem, "response"),
@@ -102,10 +117,10 @@ func pollCount(m *message) int {
 // pollFilter accepts the messages that a poll asks for: by type, by the period in which they came, by the request they
 // answer (Task.focus).
 func pollFilter(m *message) func(*mail) bool {
-	codes := func(kind string) []string {
-		var out []string
+	codes := func(kind string) map[string]bool {
+		out := map[string]bool{}
 		for _, n := range inputs(kind).find(m) {
-			out = append(out, n.get("valueCode").str())
+			out[n.get("valueCode").str()] = true
 		}
 		return out
 	}
@@ -122,8 +137,8 @@ func pollFilter(m *message) func(*mail) bool {
 	about := m.focus().get("focus").identifier()
 	return func(mail *mail) bool {
 		switch {
-		case len(include) > 0 && !slices.Contains(include, mail.event),
-			slices.Contains(exclude, mail.event),
+		case len(include) > 0 && !include[mail.event],
+			exclude[mail.event],
 			mail.at.Before(from),
 			!to.IsZero() && mail.at.After(to),
 			about.Value != "" && mail.claim != about:

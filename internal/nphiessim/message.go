@@ -16,12 +16,21 @@ type message struct {
 	event  string
 	header node
 
-	entries []node          // Bundle.entry[i]
-	byURL   map[string]node // fullUrl -> resource
-	byTail  map[string]node // "Type/id" -> resource
-	foci    []node          // what the header's focus names; an absent node where it names nothing
-	all     []node          // everything in the Bundle but the contents of nested ones, while it is judged
-	nested  []*message      // the claims of a batch
+	entries  []node              // Bundle.entry[i]
+	urls     map[string]int      // how many entries have a fullUrl
+	byURL    map[string]node     // fullUrl -> resource
+	byTail   map[string]node     // "Type/id" -> resource
+	licenses map[Identifier]bool // of the Organizations
+	foci     []node              // what the header's focus names; an absent node where it names nothing
+	claim    claimIndex
+	all      []node              // everything in the Bundle but the contents of nested ones, while it is judged
+	nested   []*message          // the claims of a batch, in the order of its foci
+	nestedAt map[string]*message // by path
+	inBatch  bool                // this is one of the claims of a batch
+	numbered map[int]int         // how many claims of a batch have a batch-number
+
+	asked    *message // of an answer: what it answers
+	realTime bool     // of an answer: it comes on the request's connection
 
 	watch func(r *rule, held bool) // sees every judgement, for tests
 
@@ -29,14 +38,55 @@ type message struct {
 	knows func(Identifier) bool
 }
 
-// newMessage indexes a Bundle. The header is absent if the first entry is no MessageHeader.
-func newMessage(raw []byte, v any, now time.Time) *message {
-	return newMessageAt("Bundle", raw, v, now)
+// claimIndex is what the rules for many items, or many entries of supporting information, ask of the whole claim.
+type claimIndex struct {
+	kind      string // type of claim
+	encounter node
+	sequences map[string]map[int]bool // by list
+	supplies  map[int]int             // how many entries of category days-supply, above zero, have a sequence
+	infos     map[string]bool         // categories of supporting information
+	answered  bool                    // the extensions name an authorization's answer
+	offline   bool                    // the extensions give the date of an authorization by telephone
 }
 
-// newMessageAt indexes a Bundle that stands at a path of another one.
-func newMessageAt(path string, raw []byte, v any, now time.Time) *message {
-	m := &message{raw: raw, root: node{v, path}, now: now, byURL: map[string]node{}, byTail: map[string]node{}}
+func (m *message) indexClaim() claimIndex {
+	c := m.focus()
+	x := claimIndex{
+		kind: c.get("type").code(systemClaimType), encounter: m.resolve(c.ext("encounter").get("valueReference")),
+		sequences: map[string]map[int]bool{}, supplies: map[int]int{}, infos: map[string]bool{},
+		answered: authorization(c).exists(), offline: c.ext("authorization-offline-date").exists(),
+	}
+	for _, list := range []string{"careTeam", "diagnosis", "supportingInfo"} {
+		x.sequences[list] = map[int]bool{}
+		for _, n := range c.get(list).list() {
+			i, ok := n.get("sequence").integer()
+			if ok {
+				x.sequences[list][i] = true
+			}
+			if list != "supportingInfo" {
+				continue
+			}
+			category := infoCategory(n)
+			x.infos[category] = true
+			if category == "days-supply" && isPositive(nil, n.get("valueQuantity.value")) {
+				x.supplies[i]++
+			}
+		}
+	}
+	return x
+}
+
+// newMessage indexes a Bundle. The header is absent if the first entry is no MessageHeader.
+func newMessage(raw []byte, v any, now time.Time) *message {
+	return newMessageAt(rooted(v, "Bundle"), raw, now)
+}
+
+// newMessageAt indexes a Bundle that may stand in another one.
+func newMessageAt(root node, raw []byte, now time.Time) *message {
+	m := &message{
+		raw: raw, root: root, now: now, urls: map[string]int{}, byURL: map[string]node{}, byTail: map[string]node{},
+		licenses: map[Identifier]bool{},
+	}
 	m.entries = m.root.get("entry").list()
 	for i, e := range m.entries {
 		res := e.get("resource")
@@ -45,6 +95,10 @@ func newMessageAt(path string, raw []byte, v any, now time.Time) *message {
 		}
 		if u := e.get("fullUrl").str(); u != "" {
 			m.byURL[u] = res
+			m.urls[u]++
+		}
+		if res.get("resourceType").str() == "Organization" {
+			m.licenses[res.identifier()] = true
 		}
 		m.byTail[res.get("resourceType").str()+"/"+res.get("id").str()] = res
 	}
@@ -52,6 +106,7 @@ func newMessageAt(path string, raw []byte, v any, now time.Time) *message {
 	for _, f := range m.header.get("focus").list() {
 		m.foci = append(m.foci, m.byURL[f.get("reference").str()])
 	}
+	m.claim = m.indexClaim()
 	m.knows = func(Identifier) bool { return false }
 	if m.event == eventBatch {
 		m.nest()
@@ -60,8 +115,10 @@ func newMessageAt(path string, raw []byte, v any, now time.Time) *message {
 }
 
 // resolve returns the resource that a Reference points at, absent if it is not in the Bundle.
-func (m *message) resolve(ref node) node {
-	r := ref.get("reference").str()
+func (m *message) resolve(ref node) node { return m.named(ref.get("reference").str()) }
+
+// named returns the resource with a fullUrl or a relative address.
+func (m *message) named(r string) node {
 	if res, ok := m.byURL[r]; ok {
 		return res
 	}
@@ -97,11 +154,9 @@ func (m *message) resources(kind string) []node {
 	return out
 }
 
-func (m *message) claimType() string { return m.focus().get("type").code(systemClaimType) }
+func (m *message) claimType() string { return m.claim.kind }
 
-func (m *message) encounter() node {
-	return m.resolve(m.focus().ext("encounter").get("valueReference"))
-}
+func (m *message) encounter() node { return m.claim.encounter }
 
 // parseDate reads a FHIR date or dateTime. dateOnly tells that there was no time; such a value is that day's beginning in
 // Riyadh. A time needs seconds and a zone.

@@ -7,11 +7,12 @@ const (
 	systemPrefix  = "http://nphies.sa/terminology/CodeSystem/"
 	hl7Prefix     = "http://terminology.hl7.org/CodeSystem/"
 
-	providerLicense = "http://nphies.sa/license/provider-license"
-	payerLicense    = "http://nphies.sa/license/payer-license"
-	nphiesLicense   = "http://nphies.sa/license/nphies"
-	nphiesValue     = "NPHIES"
-	nphiesBase      = "http://nphies.sa/"
+	providerLicense     = "http://nphies.sa/license/provider-license"
+	payerLicense        = "http://nphies.sa/license/payer-license"
+	practitionerLicense = "http://nphies.sa/license/practitioner-license"
+	nphiesLicense       = "http://nphies.sa/license/nphies"
+	nphiesValue         = "NPHIES"
+	nphiesBase          = "http://nphies.sa/"
 
 	systemEvents       = systemPrefix + "ksa-message-events"
 	systemTags         = systemPrefix + "meta-tags"
@@ -84,3 +85,5 @@ type Identifier struct {
 }
 
 func (i Identifier) key() string { return i.System + "|" + i.Value }
+
+func (i Identifier) shown() Identifier { return Identifier{shownText(i.System), shownText(i.Value)} }

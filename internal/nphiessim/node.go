@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,11 +18,44 @@ const maxDepth = 64
 
 var errTrailing = errors.New("content after the end of the JSON value")
 
-// node is one value of a JSON document together with its FHIRPath. Every accessor is total: asking a missing or
+// node is one value of a JSON document together with its place. Every accessor is total: asking a missing or
 // differently shaped value yields an absent node, an empty list or an empty string, never a panic.
 type node struct {
-	v    any
-	path string
+	v     any
+	name  string // element name; "" for a member of a list
+	index int    // of a member of a list
+	up    *node  // nil for the root
+}
+
+// rooted makes the root of a document.
+func rooted(v any, name string) node { return node{v: v, name: name} }
+
+// maxName is how much of an element's name a path shows: FHIR's are short, a hostile one may have megabytes.
+const maxName = 64
+
+// path is the FHIRPath of the node. It is made only when asked for: most nodes are never told about.
+func (n node) path() string {
+	var steps []string
+	for at := &n; at != nil; at = at.up {
+		step := "[" + strconv.Itoa(at.index) + "]"
+		if at.name != "" {
+			step = clip(at.name, maxName)
+			if at.up != nil {
+				step = "." + step
+			}
+		}
+		steps = append(steps, step)
+	}
+	slices.Reverse(steps)
+	return strings.Join(steps, "")
+}
+
+// clip shortens a text that a sender made too long to show.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // parseJSON reads exactly one JSON value and keeps numbers as they were written.
@@ -66,27 +100,37 @@ func (n node) exists() bool { return n.v != nil }
 func (n node) get(dotted string) node {
 	for name := range strings.SplitSeq(dotted, ".") {
 		m, _ := n.v.(map[string]any)
-		n = node{m[name], n.path + "." + name}
+		n = n.below(m[name], name)
 	}
 	return n
 }
+
+// below is a value that stands, or would stand, in the node's element of that name.
+func (n node) below(v any, name string) node { return node{v: v, name: name, up: &n} }
 
 // list returns the members of an array; anything else is an empty list.
 func (n node) list() []node {
 	a, _ := n.v.([]any)
 	out := make([]node, len(a))
 	for i, v := range a {
-		out[i] = node{v, n.path + "[" + strconv.Itoa(i) + "]"}
+		out[i] = node{v: v, index: i, up: &n}
 	}
 	return out
 }
 
+// length is the number of members of an array.
+func (n node) length() int {
+	a, _ := n.v.([]any)
+	return len(a)
+}
+
 // at returns the member i of an array.
 func (n node) at(i int) node {
-	if l := n.list(); i < len(l) {
-		return l[i]
+	out := node{index: i, up: &n}
+	if a, _ := n.v.([]any); i < len(a) {
+		out.v = a[i]
 	}
-	return node{nil, n.path + "[" + strconv.Itoa(i) + "]"}
+	return out
 }
 
 // str returns a string value, "" for anything else.
@@ -140,7 +184,7 @@ func (n node) ext(name string) node {
 			return e
 		}
 	}
-	return node{nil, n.path + ".extension"}
+	return n.below(nil, "extension")
 }
 
 // identifier returns the business identifier at element "identifier", the first one if it repeats.
@@ -158,7 +202,7 @@ func (n node) walk(f func(node)) {
 	switch t := n.v.(type) {
 	case map[string]any:
 		for _, k := range sortedKeys(t) {
-			node{t[k], n.path + "." + k}.walk(f)
+			n.below(t[k], k).walk(f)
 		}
 	case []any:
 		for _, c := range n.list() {
@@ -178,7 +222,7 @@ func (n node) walkWhile(f func(node), outermost bool) {
 			return
 		}
 		for _, k := range sortedKeys(t) {
-			node{t[k], n.path + "." + k}.walkWhile(f, false)
+			n.below(t[k], k).walkWhile(f, false)
 		}
 	case []any:
 		for _, c := range n.list() {
@@ -196,11 +240,23 @@ func sortedKeys(m map[string]any) []string {
 	return keys
 }
 
-// lastName is the element name at the end of the path, without an index.
+// lastName is the name of the element in which the node stands, itself or as a member of a list.
 func (n node) lastName() string {
-	name := n.path[strings.LastIndexByte(n.path, '.')+1:]
-	if i := strings.IndexByte(name, '['); i >= 0 {
-		name = name[:i]
+	at := &n
+	for at.name == "" && at.up != nil {
+		at = at.up
 	}
-	return name
+	return at.name
+}
+
+// owner is what has the element in which the node stands; absent for the root.
+func (n node) owner() node {
+	at := &n
+	for at.name == "" && at.up != nil {
+		at = at.up
+	}
+	if at.up == nil {
+		return node{}
+	}
+	return *at.up
 }

@@ -39,8 +39,17 @@ func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value, err := parseJSON(raw)
+	if err == nil {
+		err = strict(raw)
+	}
+	if err != nil {
+		value = nil
+	}
 	m := newMessage(raw, value, s.opt.Now())
-	log := Request{At: m.now, Event: m.event, Sender: m.sender(), HeaderID: m.header.get("id").str(), BundleID: m.root.get("id").str(), Identifier: m.businessIdentifier(), Bytes: len(raw)}
+	log := Request{
+		At: m.now, Event: shownText(m.event), Sender: shownText(m.sender()), HeaderID: shownText(m.header.get("id").str()),
+		BundleID: shownText(m.root.get("id").str()), Identifier: m.businessIdentifier().shown(), Bytes: len(raw),
+	}
 
 	fault := s.faultFor(m)
 	log.Fault = fault.Kind
@@ -56,6 +65,11 @@ func (s *Sim) serveNPHIES(w http.ResponseWriter, r *http.Request) {
 		a = s.process(r, m, err, &log)
 	}
 	body, err := s.written(a.body)
+	if len(body) > maxMessage {
+		a = answer{http.StatusInternalServerError, s.outcome(ruleTooLargeAnswer.at("Bundle"), "")}
+		log.Status, log.Outcome = a.status, "refused"
+		body, err = s.written(a.body)
+	}
 	if err != nil {
 		s.log.ErrorContext(r.Context(), "answer not written", slog.Any("error", err))
 		http.Error(w, "internal error", http.StatusInternalServerError)
@@ -177,21 +191,21 @@ func (s *Sim) unreadable(r *http.Request, m *message, parseErr error) (f *Findin
 	}
 	switch {
 	case parseErr != nil:
-		return first(ruleNotReadable, ""), http.StatusBadRequest, "The body is not JSON"
+		return first(ruleNotReadable, ""), http.StatusBadRequest, "The body is not JSON that every reader understands alike: " + clip(parseErr.Error(), maxText)
 	case m.root.get("resourceType").str() != "Bundle" || !m.header.exists():
 		return first(ruleNotReadable, "Bundle.entry[0]"), http.StatusBadRequest, "A Bundle whose first entry is a MessageHeader is expected"
 	case m.header.get("eventCoding.system").str() != systemEvents || !knownEvent(m.event):
-		return first(ruleUnknownEvent, m.header.path+".eventCoding"), http.StatusBadRequest, ""
+		return first(ruleUnknownEvent, m.header.path()+".eventCoding"), http.StatusBadRequest, ""
 	case !events[m.event]:
-		return &Finding{"GE-00017", "The service is unavailable", m.header.path + ".eventCoding"}, http.StatusNotImplemented, "The simulator does not play this event"
+		return &Finding{"GE-00017", "The service is unavailable", m.header.path() + ".eventCoding"}, http.StatusNotImplemented, "The simulator does not play this event"
 	case m.sender() == "":
-		return first(ruleNoSender, m.header.path+".sender"), http.StatusBadRequest, ""
+		return first(ruleNoSender, m.header.path()+".sender"), http.StatusBadRequest, ""
 	case m.receiver() == "":
-		return first(ruleNoReceiver, m.header.path+".destination"), http.StatusBadRequest, ""
+		return first(ruleNoReceiver, m.header.path()+".destination"), http.StatusBadRequest, ""
 	case s.opt.VerifyClient && len(organizationsOf(r)) == 0:
 		return first(ruleNoCertificate, ""), http.StatusForbidden, "An organization, serial number or common name is expected in the subject of the client certificate"
 	case s.opt.VerifyClient && !s.maySend(organizationsOf(r), m.sender()):
-		return first(ruleOtherCertificate, m.header.path+".sender"), http.StatusForbidden, "The certificate is for " + strings.Join(organizationsOf(r), ", ")
+		return first(ruleOtherCertificate, m.header.path()+".sender"), http.StatusForbidden, "The certificate is for " + strings.Join(organizationsOf(r), ", ")
 	}
 	return nil, 0, ""
 }
@@ -221,8 +235,8 @@ func (s *Sim) maySend(names []string, license string) bool {
 
 // outcomeIn is the outcome or status in the main resource of an answer.
 func outcomeIn(body map[string]any) string {
-	header := node{body, "Bundle"}.get("entry").at(0).get("resource")
-	res := node{body, "Bundle"}.get("entry").at(1).get("resource")
+	header := rooted(body, "Bundle").get("entry").at(0).get("resource")
+	res := rooted(body, "Bundle").get("entry").at(1).get("resource")
 	if header.get("response.details").exists() || !res.exists() || res.get("resourceType").str() == "Bundle" {
 		return header.get("response.code").str()
 	}

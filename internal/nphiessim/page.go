@@ -103,24 +103,36 @@ func (s *Sim) cardsPage(w http.ResponseWriter, _ *http.Request) {
 type shownRequest struct {
 	Request
 	Folded []foldedFinding
+	More   int // different findings that are not shown
 }
+
+// maxShownFindings is how many different findings of a request the list shows; its own page has all.
+const maxShownFindings = 10
 
 type foldedFinding struct {
 	Finding
 	Times int
 }
 
-func fold(requests []Request) []shownRequest {
+// fold shows at most so many different findings of each request.
+func fold(requests []Request, most int) []shownRequest {
 	out := make([]shownRequest, 0, len(requests))
 	for _, q := range requests {
-		shown := shownRequest{Request: q}
+		shown, at := shownRequest{Request: q}, map[Finding]int{}
 		for _, f := range q.Findings {
-			i := slices.IndexFunc(shown.Folded, func(g foldedFinding) bool { return g.Finding == f })
-			if i < 0 {
+			i, seen := at[f]
+			switch {
+			case seen && i < most:
+				shown.Folded[i].Times++
+			case seen:
+			case len(at) < most:
 				shown.Folded = append(shown.Folded, foldedFinding{f, 1})
-				continue
+			default:
+				shown.More++
 			}
-			shown.Folded[i].Times++
+			if !seen {
+				at[f] = len(at)
+			}
 		}
 		out = append(out, shown)
 	}
@@ -191,7 +203,7 @@ func (s *Sim) controlPage(w http.ResponseWriter, r *http.Request) {
 				{"messages delivered", st.Delivered},
 			},
 			claims[:min(len(claims), maxShown)], note, f, playedEvents(), licenses, len(requests), len(kept),
-			fold(kept[:min(len(kept), maxShown)]), Behaviours(),
+			fold(kept[:min(len(kept), maxShown)], maxShownFindings), Behaviours(),
 		}
 	})
 }
@@ -214,7 +226,7 @@ func (s *Sim) exchangePage(w http.ResponseWriter, r *http.Request) {
 			page
 			shownRequest
 			Parts []shownPart
-		}{p, fold(all[i : i+1])[0], []shownPart{shown("request", "Request", request), shown("answer", "Answer", sent)}}
+		}{p, fold(all[i:i+1], len(all[i].Findings))[0], []shownPart{shown("request", "Request", request), shown("answer", "Answer", sent)}}
 	})
 }
 
@@ -228,9 +240,11 @@ type shownPart struct {
 
 func shown(link, title string, raw []byte) shownPart {
 	out := shownPart{Link: link, Title: title, Bytes: len(raw)}
-	var pretty bytes.Buffer
-	if len(raw) <= maxMessage && json.Indent(&pretty, raw, "", "  ") == nil {
-		raw = pretty.Bytes()
+	if len(raw) <= maxShownBytes {
+		var pretty bytes.Buffer
+		if _, err := parseJSON(raw); err == nil && json.Indent(&pretty, raw, "", "  ") == nil { // deep nesting makes it much longer
+			raw = pretty.Bytes()
+		}
 	}
 	if len(raw) > maxShownBytes {
 		raw, out.Cut = raw[:maxShownBytes], true

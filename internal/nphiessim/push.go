@@ -86,7 +86,7 @@ func PushKinds() []string {
 type maker func(sender, time.Time) (event, resourceType string, resource map[string]any)
 
 // Push puts an unsolicited message into a provider's mailbox. It is about the license's most recent valid claim if there
-// is one; a payment reconciliation pays all its approved ones. "unknown" has an event and a resource that no one has heard
+// is one; a payment reconciliation pays its approved ones, at most 2,000. "unknown" has an event and a resource that no one has heard
 // of, "unreadable" is a nested Bundle whose entries are no list.
 //
 // Errors: ErrUnknownKind.
@@ -203,11 +203,17 @@ var (
 	nphiesFee = decimal.New(5, -3)
 )
 
+// maxPaid is how many claims a payment is for at most: the message must fit into the answer to a poll.
+const maxPaid = 2000
+
 func (s *Sim) paymentReconciliation(from sender, now time.Time) (event, resourceType string, resource map[string]any) {
 	total := decimal.Zero
 	var details []any
 	for _, rec := range s.claimOrder {
 		a := rec.onFile(now)
+		if len(details) == maxPaid {
+			break
+		}
 		if rec.license != from.license || rec.payer != from.payer.Value || a == nil || rec.cancelled || rec.authorization() || !a.amounts.Paid.IsPositive() {
 			continue
 		}
@@ -223,7 +229,7 @@ func (s *Sim) paymentReconciliation(from sender, now time.Time) (event, resource
 			},
 			"type":      concept(hl7Prefix+"payment-type", "payment"),
 			"request":   map[string]any{"type": "Claim", "identifier": identifierJSON(rec.id)},
-			"response":  map[string]any{"type": "ClaimResponse", "identifier": identifierJSON(node{a.resource, ""}.built())},
+			"response":  map[string]any{"type": "ClaimResponse", "identifier": identifierJSON(a.identifier())},
 			"submitter": from.provider, "payee": from.provider, "date": day(now), "amount": money(amount),
 		})
 	}

@@ -29,6 +29,11 @@ type Request struct {
 	Findings []Finding `json:"findings,omitempty"`
 }
 
+// maxText is how much of a sender's text is remembered and listed: what the guide allows is shorter.
+const maxText = 255
+
+func shownText(s string) string { return clip(s, maxText) }
+
 // exchange is what went over the wire.
 type exchange struct{ request, answer []byte }
 
@@ -182,7 +187,7 @@ func (s *Sim) Eligibility() []EligibilityCheck {
 	out := make([]EligibilityCheck, 0, len(s.eligOrder))
 	for _, r := range s.eligOrder {
 		out = append(out, EligibilityCheck{
-			Identifier: r.id, License: r.license, Payer: r.payer, Behaviour: r.behaviour.Name, Received: r.received,
+			Identifier: r.id.shown(), License: shownText(r.license), Payer: shownText(r.payer), Behaviour: r.behaviour.Name, Received: r.received,
 			Verdict: string(r.verdict), Findings: r.findings,
 		})
 	}
@@ -259,7 +264,7 @@ func (r *claimRecord) final() string {
 
 func (r *claimRecord) public(now time.Time) Claim {
 	c := Claim{
-		Use: "claim", Claimed: r.claimed, Identifier: r.id, License: r.license, Payer: r.payer, Behaviour: r.behaviour.Name, Received: r.received,
+		Use: "claim", Claimed: r.claimed, Identifier: r.id.shown(), License: shownText(r.license), Payer: shownText(r.payer), Behaviour: r.behaviour.Name, Received: r.received,
 		DistinctContents: len(r.contents), DistinctBodies: len(r.bodies), Valid: r.valid(), Outcome: r.outcome(now),
 		Final: r.final(), Answers: []ClaimAnswer{},
 	}

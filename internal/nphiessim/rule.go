@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,12 +54,25 @@ type Finding struct {
 	Path string `json:"path,omitempty"`
 }
 
-// judge applies the rules of the message's event.
-func judge(m *message) []Finding {
+// How many findings a message may have, and a claim of a batch: a message of 10 MB can have a million, which no answer and no page
+// can hold. One more then tells how many are left out.
+const (
+	maxFindings      = 200
+	maxBatchFindings = 20
+)
+
+// judge applies the rules of the message's event. Its work grows no faster than the message.
+func judge(m *message) []Finding { return judgeBy(m, rulesFor(m.event)) }
+
+func judgeBy(m *message, tables [][]rule) []Finding {
 	var out []Finding
+	most, more := maxFindings, 0
+	if m.inBatch {
+		most = maxBatchFindings
+	}
 	m.root.walkMessage(func(n node) { m.all = append(m.all, n) })
 	defer func() { m.all = nil }()
-	for _, table := range rulesFor(m.event) {
+	for _, table := range tables {
 		for i := range table {
 			r := &table[i]
 			for _, n := range r.at.find(m) {
@@ -66,11 +80,20 @@ func judge(m *message) []Finding {
 				if m.watch != nil {
 					m.watch(r, held)
 				}
-				if !held {
-					out = append(out, Finding{r.id, r.text, n.path})
+				switch {
+				case held:
+				case len(out) < most:
+					out = append(out, Finding{r.id, r.text, n.path()})
+				default:
+					more++
 				}
 			}
 		}
+	}
+	if more > 0 {
+		f := ruleTooMany.at(m.root.path())
+		f.Text = strconv.Itoa(more) + " more errors are not listed"
+		out = append(out, f)
 	}
 	return out
 }
@@ -192,7 +215,7 @@ func blame(s selector, element string) selector {
 	return selector{s.path + "." + element, func(m *message) []node {
 		var out []node
 		for _, n := range s.find(m) {
-			out = append(out, node{n.v, n.path + "." + element})
+			out = append(out, n.below(n.v, element))
 		}
 		return out
 	}}

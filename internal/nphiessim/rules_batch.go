@@ -1,5 +1,7 @@
 package nphiessim
 
+import "reflect"
+
 // maxBatch is how many claims a batch may hold: the rule workbook's limit. The web guide says 200.
 const maxBatch = 100
 
@@ -25,33 +27,23 @@ var batchRules = []rule{
 	})},
 	{"BV-00385", "The claims of a batch SHALL have the same batch-identifier", nestedBundles, nestedIs(func(m, n *message) bool {
 		id := n.focus().ext("batch-identifier").get("valueIdentifier")
-		return identified(nil, id) && contentHash(id) == contentHash(m.nested[0].focus().ext("batch-identifier").get("valueIdentifier"))
+		return identified(nil, id) && reflect.DeepEqual(id.v, m.nested[0].focus().ext("batch-identifier").get("valueIdentifier").v)
 	})},
 	{"BV-00421", "The claims of a batch SHALL have the same batch-period", nestedBundles, nestedIs(func(m, n *message) bool {
 		period := n.focus().ext("batch-period").get("valuePeriod")
-		return period.exists() && contentHash(period) == contentHash(m.nested[0].focus().ext("batch-period").get("valuePeriod"))
+		return period.exists() && reflect.DeepEqual(period.v, m.nested[0].focus().ext("batch-period").get("valuePeriod").v)
 	})},
 	{"BV-00451", "A claim of a batch SHALL have its batch-number", nestedBundles, nestedIs(func(_, n *message) bool { return batchNumber(n) > 0 })},
 	{"BV-00452", "The batch-number SHALL be distinct", nestedBundles, nestedIs(func(m, n *message) bool {
-		same := 0
-		for _, other := range m.nested {
-			if batchNumber(other) == batchNumber(n) {
-				same++
-			}
-		}
-		return same == 1
+		return m.numbered[batchNumber(n)] == 1
 	})},
 }
 
 // nestedIs applies a condition to the nested message behind a place.
 func nestedIs(ok func(m, nested *message) bool) func(*message, node) bool {
 	return func(m *message, n node) bool {
-		for _, nested := range m.nested {
-			if nested.root.path == n.path {
-				return ok(m, nested)
-			}
-		}
-		return false
+		nested := m.nestedAt[n.path()]
+		return nested != nil && ok(m, nested)
 	}
 }
 
@@ -60,18 +52,27 @@ func batchNumber(m *message) int {
 	return i
 }
 
-// nest finds the claim messages of a batch, in the order of the header's focus.
+// nest finds the claim messages of a batch, in the order of the header's focus. Of more than a batch may hold only the first are
+// read, and one that is named twice only once: the batch is refused anyway.
 func (m *message) nest() {
-	for _, f := range m.foci {
+	m.nestedAt, m.numbered = map[string]*message{}, map[int]int{}
+	for _, f := range m.foci[:min(len(m.foci), maxBatch)] {
 		if f.get("resourceType").str() != "Bundle" {
+			continue
+		}
+		path := f.path()
+		if again := m.nestedAt[path]; again != nil {
+			m.numbered[batchNumber(again)]++
 			continue
 		}
 		raw, err := encode(f.v)
 		if err != nil {
 			continue // cannot happen: the value came out of a JSON parser
 		}
-		nested := newMessageAt(f.path, raw, f.v, m.now)
-		nested.knows = m.knows
+		nested := newMessageAt(f, raw, m.now)
+		nested.knows, nested.inBatch = m.knows, true
+		m.nestedAt[path] = nested
 		m.nested = append(m.nested, nested)
+		m.numbered[batchNumber(nested)]++
 	}
 }

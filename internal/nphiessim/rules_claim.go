@@ -73,11 +73,19 @@ var claimHeadRules = []rule{
 		return identified(nil, n.get("valueReference.identifier"))
 	}},
 	{"BV-00420", "preAuthRef needs the authorization response or its offline date", present(sub(insurance, "preAuthRef")), func(m *message, _ node) bool {
-		c := m.focus()
-		return namesAuthorization(m, c) || c.ext("authorization-offline-date").exists()
+		return m.claim.answered || m.claim.offline
 	}},
-	{"BV-00449", "The authorization response SHALL be named by its identifier", where(atFocus, namesAuthorization), func(_ *message, n node) bool {
+	{"BV-00449", "The authorization response or its offline date needs preAuthRef", where(atFocus, quotesAuthorization), func(m *message, _ node) bool {
+		return slices.ContainsFunc(insurance.find(m), func(i node) bool { return i.get("preAuthRef").exists() })
+	}},
+	{"BV-00462", "The authorization response and its offline date exclude each other", where(atFocus, quotesAuthorization), func(m *message, _ node) bool {
+		return !m.claim.answered || !m.claim.offline
+	}},
+	{ruleCardinality, "The authorization response SHALL be named by its identifier", where(atFocus, namesAuthorization), func(_ *message, n node) bool {
 		return identified(nil, authorization(n).get("valueReference.identifier"))
+	}},
+	{ruleBinding, "accident.type is not from the specified value set", present(sub(atFocus, "accident")), func(_ *message, n node) bool {
+		return slices.Contains([]string{"MVA", "WPA"}, n.get("type").code(""))
 	}},
 	{ruleStructure, "newborn SHALL be a boolean", present(extOf(atFocus, "newborn")), hasBoolean},
 }
@@ -149,7 +157,9 @@ func authorization(claim node) node {
 	return claim.ext("priorauth-response")
 }
 
-func namesAuthorization(_ *message, n node) bool { return authorization(n).exists() }
+func namesAuthorization(m *message, _ node) bool { return m.claim.answered }
+
+func quotesAuthorization(m *message, _ node) bool { return m.claim.answered || m.claim.offline }
 
 func hasBoolean(_ *message, n node) bool { return isBoolean(nil, n.get("valueBoolean")) }
 
@@ -160,7 +170,11 @@ func isOrganization(profile string) func(*message, node) bool {
 	return func(m *message, n node) bool { return profileName(m.resolve(n)) == profile }
 }
 
+// isSender also looks at the identifier that a reference may carry.
 func isSender(m *message, n node) bool {
+	if id := n.get("identifier"); id.exists() && id.get("value").str() != m.sender() {
+		return false
+	}
 	return m.resolve(n).identifier() == Identifier{providerLicense, m.sender()}
 }
 
@@ -187,7 +201,7 @@ func isNotDiagnosisType(kind string) func(*message, node) bool {
 func distinctDiagnoses(_ *message, n node) bool {
 	seen := map[string]bool{}
 	for _, d := range n.list() {
-		c := d.get("diagnosisCodeableConcept").code(systemICD)
+		c := strings.ToUpper(d.get("diagnosisCodeableConcept").code(systemICD))
 		if seen[c] {
 			return false
 		}

@@ -41,6 +41,8 @@ var emergencyTimes = selector{"Encounter.extension.valueDateTime", func(m *messa
 // plainURL is an extension's URL without case and hyphens.
 func plainURL(n node) string { return strings.ToLower(strings.ReplaceAll(n.get("url").str(), "-", "")) }
 
+// encounterRules are the end of section 4. Where it names a range of rules for several elements, the order of both decides: the
+// first number is the first element's.
 var encounterRules = []rule{
 	{"RE-00189", "The claim SHALL refer to an Encounter in the bundle", ofType(extOf(atFocus, "encounter"), "institutional", "professional", "oral"), func(m *message, n node) bool {
 		return pointsAt("Encounter")(m, n.get("valueReference"))
@@ -56,10 +58,10 @@ var encounterRules = []rule{
 	{"BV-00755", "EMER and subtype emr SHALL go together", ofType(sub(atEncounter, "class.code"), "professional"), func(m *message, n node) bool {
 		return (n.str() == "EMER") == (m.focus().get("subType").code(systemSubtype) == "emr")
 	}},
-	{ruleReference, "Encounter.subject SHALL be the claim's patient", sub(atEncounter, "subject.reference"), func(m *message, n node) bool {
+	{"RE-00189", "Encounter.subject SHALL be the claim's patient", sub(atEncounter, "subject.reference"), func(m *message, n node) bool {
 		return n.str() != "" && n.str() == m.focus().get("patient.reference").str()
 	}},
-	{ruleReference, "Encounter.serviceProvider SHALL be the claim's provider", sub(atEncounter, "serviceProvider.reference"), func(m *message, n node) bool {
+	{"RE-00189", "Encounter.serviceProvider SHALL be the claim's provider", sub(atEncounter, "serviceProvider.reference"), func(m *message, n node) bool {
 		return n.str() != "" && n.str() == m.focus().get("provider.reference").str()
 	}},
 	{"BV-00811", "Encounter.period.start SHALL have a time to the second", sub(atEncounter, "period.start"), isInstant},
@@ -73,9 +75,9 @@ var encounterRules = []rule{
 	{"BV-00734", "An emergency SHALL tell when the service started", emergency, mentions("servicestart")},
 	{ruleStructure, "Triage and the start of an emergency SHALL have a time to the second", emergencyTimes, isInstant},
 	{"BV-00735", "A finished emergency SHALL tell the department's disposition", where(emergency, isFinished), mentions("disposition")},
-	{"BV-00737", "An admission SHALL tell its source", sub(admission, "hospitalization.admitSource"), exists},
-	{"BV-00727", "An admission SHALL tell the intended length of stay", admission, mentions("intendedlengthofstay")},
-	{"BV-00744", "An admission SHALL tell the admission specialty", admission, mentions("admissionspecialty")},
+	{"BV-00727", "An admission SHALL tell its source", sub(admission, "hospitalization.admitSource"), exists},
+	{"BV-00737", "An admission SHALL tell the admission specialty", admission, mentions("admissionspecialty")},
+	{"BV-00744", "An admission SHALL tell the intended length of stay", admission, mentions("intendedlengthofstay")},
 	{"BV-00758", "A finished admission SHALL tell the discharge specialty", where(admission, isFinished), mentions("dischargespecialty")},
 	{"BV-00759", "A finished admission SHALL tell the discharge disposition", sub(where(admission, isFinished), "hospitalization.dischargeDisposition"), exists},
 }

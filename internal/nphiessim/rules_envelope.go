@@ -37,7 +37,7 @@ var envelopeRules = []rule{
 	{"BV-00167", "The focus SHALL fit the event", atFoci, focusFits},
 	{"BV-00248", "MessageHeader.response SHALL be absent on requests", sub(atHeader, "response"), absent},
 	{"BV-00126", "Only the first entry SHALL be a MessageHeader", atAll("MessageHeader"), func(m *message, n node) bool {
-		return n.path == m.header.path
+		return n.path() == m.header.path()
 	}},
 }
 
@@ -81,6 +81,7 @@ var structureRules = []rule{
 	{ruleStructure, "The text is longer than allowed", where(atEverything, hasLimit), withinLimit},
 	{ruleStructure, "A CodeableConcept's text SHALL have at most 250 characters", where(atEverything, hasText), shortText},
 	{"BV-00458", "Amounts SHALL be in SAR", where(atEverything, isMoney), inSAR},
+	{ruleStructure, "An amount SHALL be a number, and of a size that an amount can have", sub(where(atEverything, isMoney), "value"), isAmount},
 	{"GE-00028", "Amounts SHALL have at most two decimals", where(atEverything, isMoney), twoDecimals},
 }
 
@@ -165,16 +166,7 @@ func isNPHIES(identifier node) bool {
 }
 
 func ownFullURL(m *message, n node) bool {
-	if n.str() == "" {
-		return false
-	}
-	count := 0
-	for _, e := range m.entries {
-		if e.get("fullUrl").str() == n.str() {
-			count++
-		}
-	}
-	return count == 1
+	return n.str() != "" && m.urls[n.str()] == 1
 }
 
 // fullURLFits accepts urn:uuid:<id> and URLs that end in /<type>/<id>.
@@ -193,9 +185,7 @@ func focusFits(m *message, n node) bool {
 }
 
 func hasOrganization(m *message, system, value string) bool {
-	return value != "" && slices.ContainsFunc(m.resources("Organization"), func(o node) bool {
-		return o.identifier() == Identifier{system, value}
-	})
+	return value != "" && m.licenses[Identifier{system, value}]
 }
 
 // notEmpty refuses null, "", {} and []. In the primitive arrays of FHIR null may stand; our messages have no use for it.
@@ -218,10 +208,7 @@ func isReference(_ *message, n node) bool {
 	return n.get("reference").str() != "" && n.lastName() != "focus"
 }
 
-func refResolves(m *message, n node) bool {
-	i := strings.LastIndexByte(n.path, '.')
-	return m.resolve(node{map[string]any{"reference": n.v}, n.path[:i]}).exists()
-}
+func refResolves(m *message, n node) bool { return m.named(n.str()).exists() }
 
 func isExtension(_ *message, n node) bool {
 	return n.lastName() == "extension" && n.get("url").exists()
@@ -279,17 +266,11 @@ var lengthLimits = map[string]int{
 }
 
 func limitOf(n node) int {
-	parts := strings.Split(n.path, ".")
-	for i, p := range parts {
-		parts[i], _, _ = strings.Cut(p, "[")
+	name := n.lastName()
+	if l, ok := lengthLimits[n.owner().lastName()+"."+name]; ok {
+		return l
 	}
-	last := len(parts) - 1
-	if last > 0 {
-		if l, ok := lengthLimits[parts[last-1]+"."+parts[last]]; ok {
-			return l
-		}
-	}
-	return lengthLimits[parts[last]]
+	return lengthLimits[name]
 }
 
 func hasLimit(_ *message, n node) bool { return n.str() != "" && limitOf(n) > 0 }
@@ -310,18 +291,16 @@ var repeating = []string{
 }
 
 // isRepeating also knows the identifiers of resources: a reference's identifier is single.
-func isRepeating(m *message, n node) bool {
-	name := n.lastName()
-	if name == "identifier" || name == "name" {
-		return slices.ContainsFunc(m.entries, func(e node) bool {
-			kind := e.get("resource.resourceType").str()
-			people := kind == "Patient" || kind == "Practitioner"
-			return n.path == e.path+".resource."+name && (people || (name == "identifier" && slices.Contains([]string{
-				"Claim", "CoverageEligibilityRequest", "Coverage", "Organization", "Encounter", "Task", "Communication", "PaymentNotice", "Location",
-			}, kind)))
-		})
+func isRepeating(_ *message, n node) bool {
+	switch n.name {
+	case "identifier", "name":
+		kind := n.owner().get("resourceType").str()
+		return kind == "Patient" || kind == "Practitioner" || (n.name == "identifier" && slices.Contains([]string{
+			"Claim", "CoverageEligibilityRequest", "Coverage", "Organization", "Encounter", "Task", "Communication", "PaymentNotice", "Location",
+		}, kind))
+	default:
+		return n.exists() && slices.Contains(repeating, n.name)
 	}
-	return n.exists() && !strings.HasSuffix(n.path, "]") && slices.Contains(repeating, name)
 }
 
 func isArray(_ *message, n node) bool { _, ok := n.v.([]any); return ok }
@@ -371,7 +350,10 @@ func isMoney(_ *message, n node) bool {
 
 func inSAR(_ *message, n node) bool { return n.get("currency").str() == "SAR" }
 
+func isAmount(_ *message, n node) bool { _, ok := n.dec(); return ok }
+
+// twoDecimals leaves to isAmount what is no number, or none that an amount could be.
 func twoDecimals(_ *message, n node) bool {
 	d, ok := n.get("value").dec()
-	return ok && d.Equal(d.Truncate(2))
+	return !ok || d.Equal(d.Truncate(2))
 }

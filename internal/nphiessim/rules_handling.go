@@ -5,6 +5,8 @@ var (
 	ruleWrongAPI         = Rule{ID: "GE-00009", Where: "(transport)", Text: "The wrong API was called"}
 	ruleTooLarge         = Rule{ID: "BV-00076", Where: "(transport)", Text: "The message SHALL NOT be larger than 10 MB"}
 	ruleNotReadable      = Rule{ID: ruleStructure, Where: "Bundle", Text: "Resource SHALL have a valid structure"}
+	ruleTooLargeAnswer   = Rule{ID: "GE-00026", Where: "Bundle", Text: "The answer would be larger than 10 MB: the message cannot be processed"}
+	ruleTooMany          = Rule{ID: ruleStructure, Where: "Bundle", Text: "Of very many errors only the first are listed"}
 	ruleUnknownEvent     = Rule{ID: "IB-00250", Where: "MessageHeader.eventCoding", Text: "The provided MessageHeader eventCoding value is not from the specified valueSet"}
 	ruleNoSender         = Rule{ID: "GE-00010", Where: "MessageHeader.sender", Text: "The sender organization is invalid"}
 	ruleNoReceiver       = Rule{ID: "GE-00015", Where: "MessageHeader.destination", Text: "The message destination cannot be determined"}
@@ -37,7 +39,7 @@ var (
 
 // handlingRules lists them; those without events hold for all.
 var handlingRules = []Rule{
-	ruleWrongAPI, ruleTooLarge, ruleNotReadable, ruleUnknownEvent, ruleNoSender, ruleNoReceiver, ruleNoCertificate, ruleOtherCertificate,
+	ruleWrongAPI, ruleTooLarge, ruleNotReadable, ruleTooLargeAnswer, ruleTooMany, ruleUnknownEvent, ruleNoSender, ruleNoReceiver, ruleNoCertificate, ruleOtherCertificate,
 	ruleSeenHeader, ruleSeenBundle, ruleNewHeader, ruleSameIdentifier, ruleInProgress, ruleCancelled, ruleNoTarget, ruleNotActive,
 }
 
@@ -54,7 +56,7 @@ func (s *Sim) seenIDs(m *message) []Finding {
 	var out []Finding
 	if key := m.sender() + "|" + header; header != "" {
 		if was, ok := s.headers[key]; ok && was != hash {
-			out = append(out, ruleSeenHeader.at(m.header.path+".id"))
+			out = append(out, ruleSeenHeader.at(m.header.path()+".id"))
 		} else {
 			s.headers[key] = hash
 		}
@@ -67,16 +69,16 @@ func (s *Sim) seenIDs(m *message) []Finding {
 	for _, e := range m.entries[min(1, len(m.entries)):] {
 		rest = append(rest, e.v)
 	}
-	key, now := m.sender()+"|"+id, seenBundle{hash, header, contentHash(node{rest, ""})}
+	key, now := m.sender()+"|"+id, seenBundle{hash, header, contentHash(rooted(rest, ""))}
 	was, ok := s.bundles[key]
 	switch {
 	case !ok:
 		s.bundles[key] = now
 	case was.hash == hash:
 	case was.content == now.content && was.header != header:
-		out = append(out, ruleNewHeader.at(m.header.path+".id"))
+		out = append(out, ruleNewHeader.at(m.header.path()+".id"))
 	default:
-		out = append(out, ruleSeenBundle.at(m.root.path+".id"))
+		out = append(out, ruleSeenBundle.at(m.root.path()+".id"))
 	}
 	return out
 }

@@ -69,7 +69,7 @@ func kindOf(n node) (infoKind, bool) {
 var infoRules = append(requiredInfo(),
 	rule{"BV-00453", "supportingInfo.sequence SHALL be unique", present(sub(atFocus, "supportingInfo")), uniqueSequences},
 	rule{ruleBinding, "supportingInfo.category is not from the specified value set", sub(infos, "category"), func(_ *message, n node) bool {
-		_, ok := kindOf(node{map[string]any{"category": n.v}, n.path})
+		_, ok := kindOf(rooted(map[string]any{"category": n.v}, ""))
 		return ok
 	}},
 	rule{ruleCardinality, "supportingInfo SHALL have its text", sub(where(infos, func(_ *message, n node) bool {
@@ -79,12 +79,12 @@ var infoRules = append(requiredInfo(),
 	rule{"BV-00812", "A measurement SHALL have a quantity or the reason of its absence", where(infos, isMeasurement), func(_ *message, n node) bool {
 		return isNotNegative(nil, n.get("valueQuantity.value")) || strings.HasSuffix(n.get("reason.coding").at(0).get("system").str(), "-absence-reason")
 	}},
-	rule{ruleBinding, "The unit is not from the specified value set", present(sub(where(infos, isMeasurement), "valueQuantity")), hasUnit},
+	rule{ruleBinding, "The unit is not from the specified value set", blame(where(infos, isMeasured), "valueQuantity"), hasUnit},
 	rule{ruleBinding, "The investigation result is not from the specified value set", sub(ofCategory("investigation-result"), "code"), coded(systemPrefix+"investigation-result", "IRA", "INP", "IRP", "NA", "other")},
 	rule{"BV-00846", "The investigation result's attachment is missing", where(ofCategory("investigation-result"), investigationIs("IRA")), func(m *message, _ node) bool {
-		return len(ofCategory("attachment").find(m)) > 0
+		return m.claim.infos["attachment"]
 	}},
-	rule{"BV-00846", "Another investigation result SHALL be told in code.text", sub(where(ofCategory("investigation-result"), investigationIs("other")), "code.text"), isText},
+	rule{"BV-00752", "Another investigation result SHALL be told in code.text", sub(where(ofCategory("investigation-result"), investigationIs("other")), "code.text"), isText},
 	rule{"BV-00429", "A chief complaint SHALL be coded in SNOMED CT or told in code.text", ofCategory("chief-complaint"), func(_ *message, n node) bool {
 		return n.get("code").code("http://snomed.info/sct") != "" || n.get("code.text").str() != ""
 	}},
@@ -92,7 +92,7 @@ var infoRules = append(requiredInfo(),
 	rule{ruleCardinality, "A laboratory test SHALL have a quantity", sub(ofCategory("lab-test"), "valueQuantity.value"), isNotNegative},
 	rule{ruleCardinality, "An attachment SHALL have contentType, title, creation and data or url with size and hash", sub(ofCategory("attachment"), "valueAttachment"), wholeAttachment},
 	rule{"BV-00506", "A newborn's claim SHALL tell the birth weight", where(atFocus, isNewborn), func(m *message, _ node) bool {
-		return len(ofCategory("birth-weight").find(m)) > 0
+		return m.claim.infos["birth-weight"]
 	}},
 	rule{"BV-00557", "A newborn's claim SHALL have a diagnosis of Z38", where(atFocus, isNewborn), func(_ *message, n node) bool {
 		return count(n.get("diagnosis").list(), func(d node) bool {
@@ -100,7 +100,7 @@ var infoRules = append(requiredInfo(),
 		}) > 0
 	}},
 	rule{"BV-00849", "An infant's admission SHALL tell the admission weight", where(ofType(atFocus, "institutional"), isInfant), func(m *message, _ node) bool {
-		return len(ofCategory("admission-weight").find(m)) > 0
+		return m.claim.infos["admission-weight"]
 	}},
 )
 
@@ -134,14 +134,14 @@ func isMeasurement(_ *message, n node) bool {
 	return k.unit != ""
 }
 
-func hasUnit(m *message, n node) bool {
-	for _, s := range infos.find(m) {
-		if s.path+".valueQuantity" == n.path {
-			k, _ := kindOf(s)
-			return n.get("system").str() == systemUCUM && n.get("code").str() == k.unit
-		}
-	}
-	return false
+func isMeasured(_ *message, n node) bool {
+	return isMeasurement(nil, n) && n.get("valueQuantity").exists()
+}
+
+func hasUnit(_ *message, n node) bool {
+	k, _ := kindOf(n)
+	q := n.get("valueQuantity")
+	return q.get("system").str() == systemUCUM && q.get("code").str() == k.unit
 }
 
 func investigationIs(code string) func(*message, node) bool {

@@ -85,9 +85,9 @@ var medications = where(ofType(items, "pharmacy"), func(_ *message, n node) bool
 	return n.get("productOrService").code(systemMedication) != ""
 })
 
-func hasCareTeam(m *message, _ node) bool { return len(m.focus().get("careTeam").list()) > 0 }
+func hasCareTeam(m *message, _ node) bool { return m.focus().get("careTeam").length() > 0 }
 
-func hasInfo(m *message, _ node) bool { return len(m.focus().get("supportingInfo").list()) > 0 }
+func hasInfo(m *message, _ node) bool { return m.focus().get("supportingInfo").length() > 0 }
 
 func hasEncounter(m *message, _ node) bool { return m.encounter().exists() }
 
@@ -96,10 +96,7 @@ func isPackage(_ *message, n node) bool { return n.ext("package").get("valueBool
 func pointerInto(list string) func(*message, node) bool {
 	return func(m *message, n node) bool {
 		want, ok := n.integer()
-		return ok && slices.ContainsFunc(m.focus().get(list).list(), func(c node) bool {
-			s, ok := c.get("sequence").integer()
-			return ok && s == want
-		})
+		return ok && m.claim.sequences[list][want]
 	}
 }
 
@@ -202,14 +199,12 @@ func detailsAdd(element string) func(*message, node) bool {
 }
 
 func oneDaysSupply(m *message, n node) bool {
-	pointed := map[int]bool{}
+	pointed, supplies := map[int]bool{}, 0
 	for _, p := range n.get("informationSequence").list() {
-		if i, ok := p.integer(); ok {
+		if i, ok := p.integer(); ok && !pointed[i] {
 			pointed[i] = true
+			supplies += m.claim.supplies[i]
 		}
 	}
-	return count(m.focus().get("supportingInfo").list(), func(s node) bool {
-		i, _ := s.get("sequence").integer()
-		return pointed[i] && infoCategory(s) == "days-supply"
-	}) == 1
+	return supplies == 1
 }

@@ -71,9 +71,9 @@ var partyRules = []rule{
 		sub(where(organizations, hasProfile("policyholder-organization")), "name"), isText,
 	},
 
-	{ruleCardinality, "Practitioner.identifier SHALL be a license with type", practitioners, func(_ *message, n node) bool {
+	{"GE-00021", "Practitioner.identifier SHALL be a practitioner's license with type", practitioners, func(_ *message, n node) bool {
 		id := n.get("identifier").at(0)
-		return identified(nil, id) && id.get("type").exists()
+		return identified(nil, id) && id.get("system").str() == practitionerLicense && id.get("type").exists()
 	}},
 	{ruleCardinality, "Practitioner.active SHALL be true", sub(practitioners, "active"), isTrue},
 	{ruleCardinality, "Practitioner.name is not following the correct cardinality", sub(practitioners, "name"), nonEmptyList},

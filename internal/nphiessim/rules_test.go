@@ -107,7 +107,7 @@ func find(t *testing.T, m map[string]any, head string) map[string]any {
 		return m
 	}
 	for _, e := range m["entry"].([]any) {
-		r := node{e, ""}.get("resource")
+		r := rooted(e, "").get("resource")
 		if r.get("resourceType").str() == head || profileName(r) == head+"-organization" {
 			return r.v.(map[string]any)
 		}
@@ -170,7 +170,8 @@ var brokenClaims = []broken{
 	one("BV-00458", "Claim.item[0].unitPrice.currency", `"USD"`),
 	one("BV-00458", "Claim.item[0].net.currency", ``),
 	one("GE-00028", "Claim.item[0].net.value", `230.001`),
-	one("GE-00028", "Claim.total.value", `"333.5"`),
+	one("GE-00013", "Claim.total.value", `"333.5"`),
+	one("GE-00013", "Claim.item[0].net.value", `1e999999999`),
 
 	one("IC-01428", "Patient.identifier", ``),
 	one("IC-01428", "Patient.identifier[0].type", ``),
@@ -204,7 +205,8 @@ var brokenClaims = []broken{
 	one("IB-00242", "insurer.type[0].coding[0].code", `"prov"`),
 	one("IC-01574", "provider.ext(provider-type)", ``),
 	one("IC-01428", "policyholder.name", ``),
-	one("IC-01428", "Practitioner.identifier[0].type", ``),
+	one("GE-00021", "Practitioner.identifier[0].type", ``),
+	one("GE-00021", "Practitioner.identifier[0].system", `"http://moh.example/license"`),
 	one("IC-01428", "Practitioner.active", ``),
 	one("IC-01428", "Practitioner.name", ``),
 
@@ -217,6 +219,7 @@ var brokenClaims = []broken{
 	one("RE-00169", "Claim.patient.reference", `"http://alwaha-demo.example/Coverage/998c4a74-5dbf-5d46-a9f0-a16eb8978876"`),
 	one("RE-00169", "Claim.insurer", ``),
 	one("BV-00351", "Claim.provider.reference", `"http://alwaha-demo.example/Organization/a2424de8-38ad-577e-ba92-c821a55a7e8f"`),
+	one("BV-00351", "Claim.provider.identifier", `{"system":"http://nphies.sa/license/provider-license","value":"DEMO-PR-0002"}`),
 	one("BV-00064", "Claim.created", `"2026-02-10T20:00:01+03:00"`),
 	one("BV-00064", "Claim.created", `"2026-02-11"`),
 	one("BV-00064", "Claim.created", `"10.2.2026"`),
@@ -233,6 +236,7 @@ var brokenClaims = []broken{
 	one("BV-01010", "Claim.ext(accountingPeriod)", `{"valueDate":"2026-02-10"}`),
 	one("BV-00420", "Claim.insurance[0].preAuthRef", `["A"]`),
 	one("BV-00508", "Claim.ext(transfer)", `{"valueBoolean":true}`),
+	one("IB-00242", "Claim.accident", `{"date":"2026-02-01","type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"SPT"}]}}`),
 
 	one("IC-01428", "Claim.careTeam", ``),
 	one("BV-00044", "Claim.careTeam[0].sequence", `0`),
@@ -294,7 +298,7 @@ var brokenClaims = []broken{
 	one("IB-00242", "Claim.supportingInfo[1].valueQuantity.code", `"kPa"`),
 	one("IB-00242", "Claim.supportingInfo[13].code.coding[0].code", `"X"`),
 	one("BV-00846", "Claim.supportingInfo[13].code.coding[0].code", `"IRA"`),
-	one("BV-00846", "Claim.supportingInfo[13].code.coding[0].code", `"other"`),
+	one("BV-00752", "Claim.supportingInfo[13].code.coding[0].code", `"other"`),
 	one("BV-00429", "Claim.supportingInfo[0].code", `{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-am","code":"R51"}]}`),
 	one("IB-00242", "Claim.supportingInfo[14]", infoHead+`lab-test"}]}}`),
 	one("IC-01428", "Claim.supportingInfo[14]", infoHead+`attachment"}]},"valueAttachment":{"contentType":"text/html"}}`),
@@ -314,8 +318,8 @@ var brokenClaims = []broken{
 	one("IB-00242", "Encounter.class.code", `"IMP"`),
 	one("BV-00755", "Encounter.class.code", `"EMER"`),
 	one("BV-00755", "Claim.subType.coding[0].code", `"emr"`),
-	one("RE-00169", "Encounter.subject", ``),
-	one("RE-00169", "Encounter.serviceProvider", ``),
+	one("RE-00189", "Encounter.subject", ``),
+	one("RE-00189", "Encounter.serviceProvider", ``),
 	one("BV-00811", "Encounter.period.start", `"2026-02-10"`),
 	one("BV-00736", "Encounter.ext(serviceEventType)", ``),
 	one("BV-00811", "Encounter.period.end", `"2026-02-10"`),
@@ -328,7 +332,9 @@ var brokenClaims = []broken{
 	one("GE-00013", "Patient.name[0].family", `"`+strings.Repeat("س", 51)+`"`),
 	one("GE-00013", "Claim.supportingInfo[0].code.text", `"`+strings.Repeat("x", 251)+`"`),
 	one("IB-00242", "Claim.related", `[{"claim":{"identifier":{"system":"known","value":"b"}},"relationship":`+coding+`}]`),
-	one("BV-00449", "Claim.ext(priorauth-response)", `{"valueReference":{"reference":"x"}}`),
+	one("IC-01428", "Claim.ext(priorauth-response)", `{"valueReference":{"reference":"x"}}`),
+	one("BV-00449", "Claim.ext(priorauth-response)", `{"valueReference":{"identifier":{"system":"a","value":"b"}}}`),
+	one("BV-00449", "Claim.ext(authorization-offline-date)", `{"valueDateTime":"2026-02-09"}`),
 	one("IC-01428", "Claim.diagnosis[0].onAdmission", coding),
 	one("IC-01428", "Claim.diagnosis[0].ext(condition-onset)", `{"valueCodeableConcept":`+coding+`}`),
 	one("BV-00439", "Claim.item[0].servicedPeriod", `{"start":"2026-02-10"}`),
@@ -338,9 +344,9 @@ var brokenClaims = []broken{
 // brokenAdmissions are mistakes in the good institutional claim.
 var brokenAdmissions = []broken{
 	one("BV-00364", "Claim.subType.coding[0].code", `"op"`),
-	one("BV-00727", "Encounter.hospitalization.extension", ``),
-	one("BV-00737", "Encounter.hospitalization.admitSource", ``),
-	one("BV-00744", "Encounter.ext(admissionSpecialty)", ``),
+	one("BV-00727", "Encounter.hospitalization.admitSource", ``),
+	one("BV-00737", "Encounter.ext(admissionSpecialty)", ``),
+	one("BV-00744", "Encounter.hospitalization.extension", ``),
 	one("BV-00758", "Encounter.ext(dischargeSpecialty)", ``),
 	one("BV-00759", "Encounter.hospitalization.dischargeDisposition", ``),
 	one("BV-00849", "Patient.birthDate", `"2025-06-01"`),
@@ -419,10 +425,13 @@ var brokenBatches = []broken{
 var brokenPharmacy = []broken{
 	one("BV-00368", "Claim.subType.coding[0].code", `"ip"`),
 	one("BV-00420", "Claim.ext(priorauth-response)", ``),
+	one("BV-00449", "Claim.insurance[0].preAuthRef", ``),
+	one("BV-00462", "Claim.ext(authorization-offline-date)", `{"valueDateTime":"2026-02-09"}`),
 	one("BV-00723", "Claim.item[0].diagnosisSequence", ``),
 	one("BV-00708", "Claim.item[0].ext(pharmacist-Selection-Reason)", ``),
 	one("BV-00376", "Claim.item[0].informationSequence", `[1,2]`),
 	one("BV-00376", "Claim.item[0].informationSequence", `[3]`),
+	one("BV-00376", "Claim.supportingInfo[0].valueQuantity.value", `0`),
 	one("IB-00242", "Claim.supportingInfo[0].valueQuantity.code", `"h"`),
 }
 
@@ -497,7 +506,7 @@ func TestRules(t *testing.T) {
 			m := good(t, name)
 			for _, e := range c.edits {
 				if path, ok := strings.CutPrefix(e.path, "batch:"); ok {
-					second := node{m, ""}.get("entry").at(2).get("resource").v.(map[string]any)
+					second := rooted(m, "").get("entry").at(2).get("resource").v.(map[string]any)
 					apply(t, second, edit{path, e.value})
 					continue
 				}

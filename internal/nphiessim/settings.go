@@ -81,7 +81,7 @@ func (s *Sim) written(body map[string]any) ([]byte, error) {
 	if spelling == SpellingSamples {
 		respell = respellSamples
 	}
-	node{v, "Bundle"}.walk(func(n node) {
+	rooted(v, "Bundle").walk(func(n node) {
 		if m, ok := n.v.(map[string]any); ok {
 			respell(m)
 		}
@@ -90,7 +90,7 @@ func (s *Sim) written(body map[string]any) ([]byte, error) {
 }
 
 func respellOBA(m map[string]any) {
-	n := node{m, ""}
+	n := rooted(m, "")
 	switch {
 	case m["resourceType"] == "MessageHeader":
 		for _, tag := range n.get("meta.tag").list() {
@@ -111,7 +111,7 @@ func respellOBA(m map[string]any) {
 }
 
 func respellSamples(m map[string]any) {
-	n := node{m, ""}
+	n := rooted(m, "")
 	switch m["resourceType"] {
 	case "MessageHeader":
 		for _, f := range n.get("focus").list() {
@@ -126,7 +126,7 @@ func respellSamples(m map[string]any) {
 	case "ClaimResponse", "CoverageEligibilityResponse":
 		for _, name := range []string{"patient", "insurer", "requestor"} {
 			ref, _ := m[name].(map[string]any)
-			if parts := strings.Split(node{ref, ""}.get("reference").str(), "/"); len(parts) > 2 {
+			if parts := strings.Split(rooted(ref, "").get("reference").str(), "/"); len(parts) > 2 {
 				m[name] = map[string]any{"reference": strings.ToLower(parts[len(parts)-2]) + "/" + parts[len(parts)-1]}
 			}
 		}

@@ -84,7 +84,8 @@ func (b *bench) send(t *testing.T, body []byte) (int, node) {
 	require.NoError(t, err)
 	v, err := parseJSON(raw)
 	require.NoError(t, err, string(raw))
-	return status, node{v, "Bundle"}
+	b.judgeAnswers(t, body, v, func(_ *rule, held bool) { require.True(t, held) })
+	return status, rooted(v, "Bundle")
 }
 
 func readTestdata(name string) ([]byte, error) {
@@ -134,7 +135,7 @@ func fresh(t *testing.T, name, identifier string) []byte {
 	serial.Unlock()
 	tail := strings.Repeat("0", 12-len(n)) + n
 	m := example(t, name)
-	old := node{m, ""}
+	old := rooted(m, "")
 	header := old.get("entry").at(0).get("resource.id").str()
 	text := string(raw(t, m))
 	text = strings.ReplaceAll(text, header, "aaaaaaaa-0000-4000-8000-"+tail)

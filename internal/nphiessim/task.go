@@ -31,7 +31,7 @@ func (s *Sim) takeTargetTask(m *message) (answer, []Finding) {
 	findings = append(findings, s.seenIDs(m)...)
 	rec := s.claims[m.focus().get("focus").identifier().key()]
 	if len(findings) == 0 && (rec == nil || rec.license != m.sender()) {
-		findings = []Finding{ruleNoTarget.at(m.focus().path + ".focus")}
+		findings = []Finding{ruleNoTarget.at(m.focus().path() + ".focus")}
 	}
 	payer := Identifier{payerLicense, m.receiver()}
 	event := eventStatusResponse
@@ -89,7 +89,7 @@ func (s *Sim) cancel(m *message, rec *claimRecord) (why string, findings []Findi
 	case again:
 		return "", nil
 	case rec.cancelled, !rec.valid():
-		return "", []Finding{ruleNotActive.at(m.focus().path + ".focus")}
+		return "", []Finding{ruleNotActive.at(m.focus().path() + ".focus")}
 	case b.cancel != "" && b.cancel != "accept":
 		return b.cancel, nil
 	case b.cancel == "" && rec.claimed:

@@ -73,7 +73,7 @@ func inspectPost(h http.Header, body []byte) (card node, reasons []string) {
 	if err != nil {
 		return node{}, []string{"the body is not JSON"}
 	}
-	post := node{v, "body"}
+	post := rooted(v, "body")
 	card = post.get("attachments").at(0).get("content")
 	for _, check := range cardRules {
 		if why := check(h, post, card); why != "" {
