@@ -7,13 +7,14 @@ import (
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
+	"github.com/claimlinc/nphiesq/internal/signing"
 	"github.com/claimlinc/nphiesq/tasks/teams"
 )
 
 // registerTeams adds the handler that posts notifications.
 func registerTeams(p *program, registry *prometheus.Registry) error {
 	c := p.app.Config
-	keys, err := notify.ParseKeys(c.HMACKey.Reveal())
+	keys, err := signing.ParseKeys(c.HMACKey.Reveal())
 	if err != nil {
 		return &config.SettingError{Name: "TEAMS_HMAC_SECRET_KEY", Problem: err.Error()}
 	}

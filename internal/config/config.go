@@ -133,7 +133,7 @@ type Teams struct {
 	RateRequests  int     `env:"TEAMS_RATE_LIMIT_REQUESTS" envDefault:"60" doc:"Posts to one webhook within the period, all workers together."`
 	RatePeriod    Seconds `env:"TEAMS_RATE_LIMIT_PERIOD" envDefault:"60" doc:"That period."`
 	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once."`
-	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 24. Several, separated by blanks, while one is changed."`
+	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 16. Up to three, separated by blanks, while one is changed: each post is signed with all. whsec_…@2027-01-31T00:00:00Z counts until then."`
 	MaxRetries    int     `env:"TEAMS_MAX_RETRIES" envDefault:"3" doc:"Failed posts before a notification is given up, 0 to 3. What an outage of the channel killed is tried again when the channel is back."`
 	RetryBase     Seconds `env:"TEAMS_RETRY_BASE" envDefault:"15" doc:"Delay after the first failed post of a notification."`
 	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of that delay."`

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/signing"
 )
 
 // Options of a Poster. Zero values take the defaults named here.
@@ -28,7 +29,7 @@ type Options struct {
 	// AllowInsecure permits loopback addresses: for tests and demonstrations.
 	AllowInsecure bool
 	// Keys sign each post. Without keys there is no signature.
-	Keys []Key
+	Keys []signing.Key
 	// UserAgent is sent with each post: "nphiesq".
 	UserAgent string
 	// Now is the clock: time.Now.
@@ -42,7 +43,7 @@ type Poster struct {
 	client    *http.Client
 	transport *http.Transport
 	slots     chan struct{}
-	keys      []Key
+	keys      []signing.Key
 	userAgent string
 	now       func() time.Time
 }
@@ -134,7 +135,7 @@ func (p *Poster) Post(ctx context.Context, m Post) Result {
 	if m.URL.IsZero() {
 		return Result{Class: Config, Safe: "no webhook is set for this channel"}
 	}
-	if !webhookID.MatchString(m.WebhookID) {
+	if !signing.ValidID(m.WebhookID) {
 		return Result{Class: Permanent, Safe: "the webhook id is malformed"}
 	}
 	select {
@@ -153,10 +154,10 @@ func (p *Poster) Post(ctx context.Context, m Post) Result {
 	now := p.now()
 	req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	req.Header.Set("User-Agent", p.userAgent)
-	req.Header.Set(HeaderID, m.WebhookID)
-	req.Header.Set(HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(signing.HeaderID, m.WebhookID)
+	req.Header.Set(signing.HeaderTimestamp, strconv.FormatInt(now.Unix(), 10))
 	if len(p.keys) > 0 {
-		req.Header.Set(HeaderSignature, Sign(p.keys, m.WebhookID, now, m.Body))
+		req.Header.Set(signing.HeaderSignature, signing.Sign(p.keys, m.WebhookID, now, m.Body))
 	}
 	req.Header.Set("X-Correlation-ID", headerValue(m.CorrelationID))
 	req.Header.Set("X-Priority", headerValue(string(m.Priority)))

@@ -18,9 +18,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/signing"
 )
 
-var noon = time.Unix(vectorTime, 0).UTC()
+var noon = time.Unix(1767225600, 0).UTC()
+
+const (
+	oldKey = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	newKey = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+)
+
+func keys(tb testing.TB, s string) []signing.Key {
+	tb.Helper()
+	k, err := signing.ParseKeys(s)
+	require.NoError(tb, err)
+	return k
+}
 
 // teams answers by path as Teams and its retired connectors do.
 func teams(tb testing.TB) *httptest.Server {
@@ -82,7 +95,7 @@ func TestPostSendsWhatIsPromised(t *testing.T) {
 		w.WriteHeader(202)
 	}))
 	t.Cleanup(s.Close)
-	p := poster(t, Options{Keys: keys(t, vectorKey2+" "+vectorKey1), UserAgent: "nphiesq/1", Now: func() time.Time { return noon }})
+	p := poster(t, Options{Keys: keys(t, newKey+" "+oldKey), UserAgent: "nphiesq/1", Now: func() time.Time { return noon }})
 	card := []byte(`{"type":"message","attachments":[]}`)
 	r := p.Post(t.Context(), Post{
 		URL: address(t, s.URL+"/a%2Fb?sp=%2Ftriggers%2Fmanual&b=1&sig=a%2Bb+c"), WebhookID: "msg_1",
@@ -96,7 +109,7 @@ func TestPostSendsWhatIsPromised(t *testing.T) {
 	require.Equal(t, "corX-Evil: 1", got.Header.Get("X-Correlation-Id"))
 	require.Equal(t, "HIGH", got.Header.Get("X-Priority"))
 	require.Equal(t, card, body)
-	id, err := Verify(keys(t, vectorKey1), got.Header, body, noon)
+	id, err := signing.Verify(keys(t, oldKey), got.Header, body, noon)
 	require.NoError(t, err)
 	require.Equal(t, "msg_1", id)
 }

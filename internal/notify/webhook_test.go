@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/signing"
 )
 
 const (
@@ -58,12 +59,12 @@ func TestWebhookURLCannotBePrinted(t *testing.T) {
 	require.NoError(t, err)
 	d, _, err := NewDirectory(map[cards.Stakeholder]string{cards.SRE: nowURL}, false)
 	require.NoError(t, err)
-	keys, err := ParseKeys("NowSecretNowSecret")
+	keys, err := signing.ParseKeys("NowSecretNowSecret")
 	require.NoError(t, err)
 	hidden := struct {
 		u WebhookURL
 		p *WebhookURL
-		k []Key
+		k []signing.Key
 	}{w, &w, keys}
 	post := Post{URL: w, WebhookID: "x"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10v"} {

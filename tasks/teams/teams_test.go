@@ -21,6 +21,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
+	"github.com/claimlinc/nphiesq/internal/signing"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/teams"
@@ -476,7 +477,7 @@ func TestRegister(t *testing.T) {
 
 // TestThroughTheWire drains through the real poster and the real limiter on Redis: 429 first, then accepted; signatures hold.
 func TestThroughTheWire(t *testing.T) {
-	keys, err := notify.ParseKeys("0123456789abcdef0123456789abcdef")
+	keys, err := signing.ParseKeys("0123456789abcdef0123456789abcdef")
 	require.NoError(t, err)
 	var mu sync.Mutex
 	seen := map[string]int{}
@@ -486,7 +487,7 @@ func TestThroughTheWire(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		id, err := notify.Verify(keys, r.Header, body, time.Now())
+		id, err := signing.Verify(keys, r.Header, body, time.Now())
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			return
