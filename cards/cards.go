@@ -74,6 +74,9 @@ const (
 	PrometheusAlertEvent EventType = "prometheus.alert.firing"
 	// BackupFailedEvent: a backup failed.
 	BackupFailedEvent EventType = "backup.failed"
+
+	// ChannelFailingEvent: a channel's webhook refuses everything, or cannot be used. It is told in another channel.
+	ChannelFailingEvent EventType = "teams.channel.failing"
 )
 
 // Priority says how urgent an event is. It is stored in upper case.

@@ -112,6 +112,8 @@ var table = []Row{
 		Type: BackupFailedEvent, Priority: High, Title: "Backup failed",
 		Stakeholders: []Stakeholder{SRE, CloudOps, DevOps},
 	}, buildCondition, nil),
+
+	row(Row{Type: ChannelFailingEvent, Priority: High, Stakeholders: []Stakeholder{SRE}, Title: "Teams channel failing"}, buildChannelTrouble, nil),
 }
 
 var rows = func() map[EventType]Row {
