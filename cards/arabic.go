@@ -24,7 +24,7 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"Certificate expires in 1 day": "شهادة تنتهي خلال يوم واحد", "Certificate expired": "انتهت صلاحية الشهادة", "Certificate revoked": "أُلغيت الشهادة",
 	"Redis node down": "خادم Redis لا يستجيب", "Redis replica lagging": "نسخة Redis متأخرة", "PostgreSQL connections exhausted": "نفدت اتصالات PostgreSQL",
 	"PostgreSQL replication lag": "تأخر النسخ في PostgreSQL", "Pod crash loop": "حاوية تنهار مرارًا", "Alert firing": "تنبيه قائم",
-	"Backup failed": "فشل النسخ الاحتياطي", "Channel works": "القناة تعمل", "Channel": "القناة", "Silent since": "صامتة منذ", "%s events in one card": "عدد الأحداث في هذه البطاقة: %s",
+	"Backup failed": "فشل النسخ الاحتياطي", "Channel works": "القناة تعمل", "Teams channel failing": "قناة Teams لا تعمل", "Effect": "الأثر", "What to do": "الإجراء المطلوب", "Webhook": "عنوان الإرسال", "Channel": "القناة", "Silent since": "صامتة منذ", "%s events in one card": "عدد الأحداث في هذه البطاقة: %s",
 
 	// Names of facts and headings.
 	"Acknowledged at": "وقت الإقرار", "Acknowledged by": "أقرّ به", "Escalated at": "وقت التصعيد", "Escalated by": "صعّده",

@@ -76,6 +76,9 @@ const (
 	HeartbeatEvent EventType = "teams.channel.heartbeat"
 	// BackupFailedEvent: a backup failed.
 	BackupFailedEvent EventType = "backup.failed"
+
+	// ChannelFailingEvent: a channel's webhook refuses everything, or cannot be used. It is told in another channel.
+	ChannelFailingEvent EventType = "teams.channel.failing"
 )
 
 // Priority says how urgent an event is. It is stored in upper case.

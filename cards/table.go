@@ -113,6 +113,8 @@ var table = []Row{
 		Stakeholders: []Stakeholder{SRE, CloudOps, DevOps},
 	}, buildBackup, nil),
 	row(Row{Type: HeartbeatEvent, Priority: Info, Stakeholders: Stakeholders(), Title: "Channel works"}, buildHeartbeat, routeHeartbeat),
+
+	row(Row{Type: ChannelFailingEvent, Priority: High, Stakeholders: []Stakeholder{SRE}, Title: "Teams channel failing"}, buildChannelTrouble, nil),
 }
 
 var rows = func() map[EventType]Row {

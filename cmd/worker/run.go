@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -42,6 +43,7 @@ type program struct {
 	letters    *reconcile.Letters
 	reconciler *reconcile.Reconciler
 	vault      *secrets.Vault // nil without Vault
+	webhooks   *notify.Watch  // nil without Vault
 	clients    *nphiesclient.Clients
 	certs      *certwatch.Watch
 	upkeep     *upkeep.Upkeep
@@ -98,7 +100,7 @@ func (p *program) open(ctx context.Context) error {
 		return err
 	}
 	p.app = a
-	if cfg.Enabled {
+	if cfg.Enabled && p.vault == nil { // else what reads Vault says so
 		for _, w := range a.Missing {
 			log.WarnContext(ctx, "a channel is missing", slog.String("stakeholder", string(w.Stakeholder)), slog.String("warning", w.Text))
 		}
@@ -113,7 +115,7 @@ func (p *program) open(ctx context.Context) error {
 		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange, Now: a.Now,
 	})
 	handlers.Register(p.router)
-	if err := registerTeams(p, p.registry); err != nil {
+	if err := registerTeams(ctx, p, p.registry); err != nil {
 		return err
 	}
 	p.certs = &certwatch.Watch{
@@ -224,6 +226,9 @@ func (p *program) run(ctx context.Context) error {
 	wg.Go(func() { p.certs.Run(reconciling) })
 	if p.vault != nil {
 		wg.Go(func() { p.vault.Run(reconciling) })
+	}
+	if p.webhooks != nil {
+		wg.Go(func() { p.webhooks.Run(reconciling) })
 	}
 	p.ready.Store(p.app)
 	p.say("")

@@ -1,30 +1,81 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
+	"github.com/claimlinc/nphiesq/internal/signing"
+	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks/teams"
 )
 
-// registerTeams adds the handler that posts notifications.
-func registerTeams(p *program, registry *prometheus.Registry) error {
+// registerTeams adds the handler that posts notifications, and reads the webhooks from Vault if there is one.
+func registerTeams(ctx context.Context, p *program, registry *prometheus.Registry) error {
 	c := p.app.Config
-	keys, err := notify.ParseKeys(c.HMACKey.Reveal())
+	keys, err := signing.ParseKeys(c.HMACKey.Reveal())
 	if err != nil {
 		return &config.SettingError{Name: "TEAMS_HMAC_SECRET_KEY", Problem: err.Error()}
 	}
+	o := teams.Options{
+		MaxRetries: c.MaxRetries, RetryBase: c.RetryBase.D(), RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
+		Environment: c.Environment, Links: app.Links(c), Fallback: cards.Stakeholder(c.Fallback), Now: p.app.Now,
+	}
+	if p.vault != nil {
+		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble)
+	}
+	if p.webhooks != nil {
+		o.Refused = p.webhooks.Hurry
+	}
+	version := uint16(tls.VersionTLS12)
+	if c.TLSMin == "1.3" {
+		version = tls.VersionTLS13
+	}
 	poster := notify.NewPoster(notify.Options{
 		Timeout: c.PostTimeout.D(), TotalConnections: c.TotalConns, PerHost: c.ConnsPerHost, AllowInsecure: c.AllowInsecure, Keys: keys,
-		UserAgent: "nphiesq/" + app.Version(),
+		UserAgent: "nphiesq/" + app.Version(), MinTLS: version,
 	})
 	limiter := ratelimit.New(p.app.Redis, "teams", ratelimit.Settings{Requests: c.RateRequests, Period: c.RatePeriod.D(), Burst: c.RateBurst})
-	teams.New(p.app.Store, p.app.Directory, poster, limiter, p.app.Queue, teams.NewMetrics(registry), p.log, teams.Options{
-		MaxRetries: c.MaxRetries, RetryBase: c.RetryBase.D(), RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
-		Environment: c.Environment, Links: app.Links(c), Now: p.app.Now,
-	}).Register(p.router)
+	breaker := ratelimit.NewBreaker(p.app.Redis, "teams", ratelimit.CircuitSettings{After: c.TripAfter, For: c.TripFor.D()})
+	registry.MustRegister(notify.Collector(p.app.Directory, p.webhooks), teams.Circuits(p.app.Directory, breaker))
+	teams.New(p.app.Store, p.app.Directory, poster, limiter, breaker, p.app.Queue, teams.NewMetrics(registry), p.log, o).Register(p.router)
 	return nil
+}
+
+// webhookTrouble tells people of something in Vault that cannot be used as a webhook, in a channel that works. All workers find it; the
+// record keeps it from being told twice.
+func (p *program) webhookTrouble(ctx context.Context, trouble notify.Problem) {
+	to, ok := p.app.Directory.Fallback(string(trouble.Stakeholder), cards.Stakeholder(p.cfg.Fallback))
+	if !ok {
+		return // there is nobody to tell; the log has it
+	}
+	channel := string(trouble.Stakeholder)
+	if channel == "" {
+		channel = p.cfg.VaultPath
+	}
+	sum := sha256.Sum256([]byte(trouble.Text))
+	channels, err := p.app.Store.Tell(ctx, store.Event{
+		Key:          fmt.Sprintf("webhook/%s/%d", hex.EncodeToString(sum[:8]), trouble.Version),
+		Stakeholders: to.Stakeholders,
+		Event: cards.Event{Type: cards.ChannelFailingEvent, CorrelationID: "webhooks in Vault", Details: cards.ChannelTrouble{
+			Channel: channel, Failure: trouble.Text, Effect: "the address before stays in use, if there is one",
+			Remedy: fmt.Sprintf("mend %s in Vault (version %d)", p.cfg.VaultPath, trouble.Version),
+		}},
+	})
+	if err == nil && len(channels) > 0 {
+		err = p.app.Queue.Notify(ctx, channels...)
+	}
+	if err != nil {
+		p.log.WarnContext(ctx, "trouble with a webhook: not told", slog.String("error", err.Error()))
+	}
 }

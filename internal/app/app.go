@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,8 +43,11 @@ type App struct {
 	Clock *store.Clock
 	// RedisAway is why Redis could not be reached; nil when it was.
 	RedisAway error
-	// Missing tells of stakeholders without a webhook, for those who notify.
+	// Missing tells of stakeholders without a webhook in the settings, for those who notify. With Vault there may be more there:
+	// see WatchWebhooks.
 	Missing []notify.Warning
+
+	hooks map[cards.Stakeholder]notify.Hook // of the settings
 }
 
 // Open connects to the record and the schedule and refuses those that cannot be trusted: a database that is not migrated, a
@@ -69,7 +73,7 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	}
 	a := &App{Config: cfg, Log: log}
 	var err error
-	if a.Directory, a.Missing, err = directory(cfg); err != nil {
+	if a.Directory, a.hooks, a.Missing, err = directory(cfg); err != nil {
 		return nil, err
 	}
 	if a.Redis, err = Redis(cfg); err != nil {
@@ -174,13 +178,62 @@ func (a *App) Close() {
 	}
 }
 
-// directory reads the webhooks.
-func directory(cfg *config.Config) (*notify.Directory, []notify.Warning, error) {
-	hooks := map[cards.Stakeholder]string{}
-	for name, url := range cfg.Webhooks() {
-		hooks[cards.Stakeholder(name)] = url.Reveal()
+// directory reads the webhooks of the settings.
+func directory(cfg *config.Config) (*notify.Directory, map[cards.Stakeholder]notify.Hook, []notify.Warning, error) {
+	d, _, err := notify.NewDirectory(nil, cfg.AllowInsecure, cfg.WebhookHosts()...)
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	return notify.NewDirectory(hooks, cfg.AllowInsecure)
+	who, err := notify.LoginChannels(cfg.OAuthChannels)
+	if err != nil {
+		return nil, nil, nil, &config.SettingError{Name: "TEAMS_OAUTH_CHANNELS", Problem: err.Error()}
+	}
+	var login notify.Login
+	if len(who) > 0 {
+		if login, err = notify.NewLogin(loginSettings(cfg)); err != nil && cfg.VaultAddr == "" { // with Vault the rest may be there
+			return nil, nil, nil, &config.SettingError{Name: "TEAMS_OAUTH_CHANNELS", Problem: err.Error()}
+		}
+	}
+	hooks := map[cards.Stakeholder]notify.Hook{}
+	for name, url := range cfg.Webhooks() {
+		s := cards.Stakeholder(name)
+		h, err := d.Parse(s, url.Reveal())
+		if err != nil {
+			return nil, nil, nil, &config.SettingError{Name: "TEAMS_WEBHOOK_" + name, Problem: err.Error()}
+		}
+		if slices.Contains(who, s) {
+			h.Login = login
+		}
+		hooks[s] = h
+	}
+	return d, hooks, d.Use(hooks), nil
+}
+
+func loginSettings(c *config.Config) notify.LoginSettings {
+	return notify.LoginSettings{
+		Tenant: c.OAuthTenant, ClientID: c.OAuthClientID, ClientSecret: c.OAuthSecret.Reveal(), TokenURL: c.OAuthTokenURL, Scope: c.OAuthScope,
+		AllowInsecure: c.AllowInsecure,
+	}
+}
+
+// firstRead is how long a start waits for the webhooks in Vault. After it notifications wait, and claims do not.
+const firstRead = 10 * time.Second
+
+// WatchWebhooks reads the webhooks from Vault and returns what reads them again while the program runs. Without Vault, or when nobody is
+// to be notified, it is nil and the settings count alone. trouble is told of what cannot be used.
+func (a *App) WatchWebhooks(ctx context.Context, vault notify.KV, trouble func(ctx context.Context, p notify.Problem)) *notify.Watch {
+	c := a.Config
+	if c.VaultAddr == "" || !c.Enabled {
+		return nil
+	}
+	w := notify.NewWatch(notify.WatchOptions{
+		Vault: vault, Path: c.VaultPath, Interval: c.VaultReload.D(), Directory: a.Directory, Environment: a.hooks,
+		Login: loginSettings(c), LoginChannels: c.OAuthChannels, Log: a.Log, Trouble: trouble,
+	})
+	ctx, cancel := context.WithTimeout(ctx, firstRead)
+	defer cancel()
+	_ = w.Refresh(ctx) // it is in the log; Run goes on
+	return w
 }
 
 // router shows the directory to the store.

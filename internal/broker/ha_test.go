@@ -24,6 +24,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/localserver"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
+	"github.com/claimlinc/nphiesq/internal/signing"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -381,16 +382,27 @@ func everything(t *testing.T, rc, monitor redis.UniversalClient) {
 	testenv.Eventually(t, func() bool { s, err := q.TaskState(tasks.QueuePoll, waiting.ID); return err == nil && s == "" }, "the canceled task was retried")
 
 	limits := ratelimit.New(rc, "teams", ratelimit.Settings{Requests: 60, Period: time.Minute, Burst: 2})
+	breaker := ratelimit.NewBreaker(rc, "teams", ratelimit.CircuitSettings{After: 1, For: time.Minute})
 	for _, channel := range []string{"SRE", "PMO", "COMPLIANCE"} {
-		granted, retryIn, err := limits.Allow(ctx, channel, 3)
+		g, err := limits.Allow(ctx, channel, 3)
 		require.NoError(t, err)
-		require.Equal(t, 2, granted)
-		require.Positive(t, retryIn)
+		require.Equal(t, 2, g.N)
+		require.Positive(t, g.RetryIn)
 		require.NoError(t, limits.Pause(ctx, channel, time.Minute))
-		granted, _, err = limits.Allow(ctx, channel, 1)
+		g, err = limits.Allow(ctx, channel, 1)
 		require.NoError(t, err)
-		require.Zero(t, granted)
+		require.Zero(t, g.N)
+		c, err := breaker.Fail(ctx, channel)
+		require.NoError(t, err)
+		require.Equal(t, ratelimit.Open, c.State)
+		require.NoError(t, breaker.Succeed(ctx, channel))
 	}
+	before, err := signing.NewReplays(monitor).Remember(ctx, "actions", "act_1", "sum")
+	require.NoError(t, err)
+	require.Empty(t, before)
+	before, err = signing.NewReplays(monitor).Remember(ctx, "actions", "act_1", "other")
+	require.NoError(t, err)
+	require.Equal(t, "sum", before)
 }
 
 // TestLeastRights holds each user of deploy/redis/users.acl to what its program does, and to nothing more.

@@ -129,21 +129,33 @@ type Vault struct {
 // Teams is notifying.
 type Teams struct {
 	Enabled       bool    `env:"TEAMS_WEBHOOK_ENABLED" envDefault:"true" doc:"false: events are not written and nothing is posted."`
-	VaultPath     string  `env:"TEAMS_WEBHOOK_VAULT_PATH" envDefault:"secret/teams/webhooks" doc:"Where Vault keeps the webhooks. Accepted and not read yet: webhooks come from the environment."`
-	RateRequests  int     `env:"TEAMS_RATE_LIMIT_REQUESTS" envDefault:"60" doc:"Posts to one webhook within the period, all workers together."`
+	VaultPath     string  `env:"TEAMS_WEBHOOK_VAULT_PATH" envDefault:"secret/teams/webhooks" doc:"Where Vault (KV version 2) keeps the webhooks: a key per stakeholder in lower case (sre), sre_previous while one is being changed. Read with VAULT_ADDR; it goes before the settings below."`
+	VaultReload   Seconds `env:"TEAMS_WEBHOOK_RELOAD" envDefault:"30" doc:"How often they are read again."`
+	AllowedHosts  string  `env:"TEAMS_WEBHOOK_ALLOWED_HOSTS" doc:"More domains that webhooks may be at, besides .logic.azure.com and .environment.api.powerplatform.com, separated by commas: those of a sovereign cloud."`
+	TLSMin        string  `env:"TEAMS_TLS_MIN_VERSION" envDefault:"1.2" doc:"Lowest version of TLS for posts: 1.2 or 1.3. The highest that both sides know is used."`
+	Fallback      string  `env:"TEAMS_FALLBACK_CHANNEL" envDefault:"SRE" doc:"Stakeholder whose channel gets the CRITICAL notifications of a channel that is out of order, and hears of it. Is it that one itself, another one is taken."`
+	TripAfter     int     `env:"TEAMS_BREAK_AFTER" envDefault:"5" doc:"Refusals in a row that a person must mend (401, 403, 404) after which nothing is posted to a channel for a time."`
+	TripFor       Seconds `env:"TEAMS_BREAK_FOR" envDefault:"600" doc:"That time. Another address ends it at once."`
+	OAuthChannels string  `env:"TEAMS_OAUTH_CHANNELS" doc:"Stakeholders whose trigger demands a login, separated by commas, or all. Also as oauth_channels in Vault."`
+	OAuthTenant   string  `env:"TEAMS_OAUTH_TENANT" doc:"The login: directory id or domain. Also as oauth_tenant in Vault."`
+	OAuthClientID string  `env:"TEAMS_OAUTH_CLIENT_ID" doc:"Its client id. Also as oauth_client_id in Vault."`
+	OAuthSecret   Secret  `env:"TEAMS_OAUTH_CLIENT_SECRET" doc:"Its client secret. Also as oauth_client_secret in Vault."`
+	OAuthScope    string  `env:"TEAMS_OAUTH_SCOPE" envDefault:"https://service.flow.microsoft.com//.default" doc:"What the token is for: the audience of the public cloud; the double slash is right."`
+	OAuthTokenURL string  `env:"TEAMS_OAUTH_TOKEN_URL" envDefault:"https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token" doc:"Where tokens come from."`
+	RateRequests  int     `env:"TEAMS_RATE_LIMIT_REQUESTS" envDefault:"60" doc:"Posts to one webhook in any span of the period, all workers together."`
 	RatePeriod    Seconds `env:"TEAMS_RATE_LIMIT_PERIOD" envDefault:"60" doc:"That period."`
-	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once."`
-	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 24. Several, separated by blanks, while one is changed."`
+	RateBurst     int     `env:"TEAMS_RATE_LIMIT_BURST" envDefault:"10" doc:"Posts that may leave at once after a quiet time; those after them are evenly spread."`
+	HMACKey       Secret  `env:"TEAMS_HMAC_SECRET_KEY" doc:"Key that signs each post (Standard Webhooks): whsec_ and base64 of 24 to 64 bytes, or any text of at least 16. Up to three, separated by blanks, while one is changed: each post is signed with all. whsec_…@2027-01-31T00:00:00Z counts until then."`
 	MaxRetries    int     `env:"TEAMS_MAX_RETRIES" envDefault:"3" doc:"Failed posts before a notification is given up, 0 to 3. What an outage of the channel killed is tried again when the channel is back."`
 	RetryBase     Seconds `env:"TEAMS_RETRY_BASE" envDefault:"15" doc:"Delay after the first failed post of a notification."`
 	RetryFactor   float64 `env:"TEAMS_RETRY_FACTOR" envDefault:"2" doc:"Growth of that delay."`
 	MaxRetryDelay Seconds `env:"TEAMS_MAX_RETRY_DELAY" envDefault:"60" doc:"Its upper limit."`
 	PostTimeout   Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
-	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Idle connections kept, all hosts together."`
+	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Posts under way at a time, all hosts together."`
 	ConnsPerHost  int     `env:"TEAMS_CONNECTIONS_PER_HOST" envDefault:"10" doc:"Connections to one host."`
 	DigestAbove   int     `env:"TEAMS_DIGEST_ABOVE" envDefault:"20" doc:"More waiting INFO to MEDIUM notifications than this in one channel are sent as one digest card. 0 switches digests off."`
 	AllowInsecure bool    `env:"TEAMS_WEBHOOK_ALLOW_INSECURE" envDefault:"false" doc:"Allows http and loopback hosts. For tests and the demo only."`
-	SecurityEng   Secret  `env:"TEAMS_WEBHOOK_SECURITY_ENG" doc:"Workflows webhook of the channel of SECURITY_ENG, when Vault has none. Stakeholders may share a webhook."`
+	SecurityEng   Secret  `env:"TEAMS_WEBHOOK_SECURITY_ENG" doc:"Workflows webhook of the channel of SECURITY_ENG, when Vault has none. While it is being changed: the new address, a blank, the one before. Stakeholders may share a webhook."`
 	CloudOps      Secret  `env:"TEAMS_WEBHOOK_CLOUDOPS" doc:"The same for CLOUDOPS."`
 	RuntimeEng    Secret  `env:"TEAMS_WEBHOOK_RUNTIME_ENG" doc:"The same for RUNTIME_ENG."`
 	DevOps        Secret  `env:"TEAMS_WEBHOOK_DEVOPS" doc:"The same for DEVOPS."`
@@ -326,6 +338,16 @@ func (c *Config) check() error {
 	oneOf("LOG_LEVEL", c.LogLevel, "debug", "info", "warn", "error")
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
 	oneOf("CARDS_LANGUAGE", c.CardsLanguage, "en", "ar")
+	oneOf("TEAMS_TLS_MIN_VERSION", c.TLSMin, "1.2", "1.3")
+	oneOf("TEAMS_FALLBACK_CHANNEL", c.Fallback, "SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "SRE", "COMPLIANCE", "NPHIES_INTEGRATION", "PMO")
+	between("TEAMS_BREAK_AFTER", c.TripAfter, 1, 1000)
+	positive("TEAMS_BREAK_FOR", c.TripFor)
+	positive("TEAMS_WEBHOOK_RELOAD", c.VaultReload)
+	for _, h := range c.WebhookHosts() {
+		if strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" || !strings.Contains(strings.Trim(h, "."), ".") {
+			bad("TEAMS_WEBHOOK_ALLOWED_HOSTS", "%q is not a domain; want some like .logic.azure.example", h)
+		}
+	}
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("VAULT_ADDR", c.VaultAddr)
@@ -422,6 +444,11 @@ func (c *Config) Webhooks() map[string]Secret {
 		}
 	}
 	return out
+}
+
+// WebhookHosts are the further domains of webhooks.
+func (c *Config) WebhookHosts() []string {
+	return strings.FieldsFunc(strings.ToLower(c.AllowedHosts), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // HMACKeys are the signing keys, the current one first.

@@ -36,6 +36,8 @@ type Result struct {
 	Status int
 	// RetryAfter is how long Teams asks to leave the channel alone, 0 if it did not say.
 	RetryAfter time.Duration
+	// Throttled: Teams asks to come later, as there were too many posts. It is not the message's failure.
+	Throttled bool
 	// Code is the error code in the answer's body, if any.
 	Code string
 	// Safe says what happened in at most 200 runes, without the address, secrets or control characters. It is empty when the
@@ -59,7 +61,7 @@ func Classify(host string, status int, header http.Header, body []byte, now time
 		if m := legacyError.FindSubmatch(body); m != nil {
 			inner, _ = strconv.Atoi(string(m[1])) // three digits
 		}
-		r := Result{Class: classOf(inner), Status: status, Code: fmt.Sprintf("HTTP %d", inner)}
+		r := Result{Class: classOf(inner), Status: status, Code: fmt.Sprintf("HTTP %d", inner), Throttled: inner == http.StatusTooManyRequests}
 		switch {
 		case inner < 400:
 			r.Class, r.Code = Permanent, ""
@@ -70,7 +72,7 @@ func Classify(host string, status int, header http.Header, body []byte, now time
 		r.Safe = safeText(status, r.Code, string(body))
 		return r
 	}
-	r := Result{Class: classOf(status), Status: status}
+	r := Result{Class: classOf(status), Status: status, Throttled: status == http.StatusTooManyRequests}
 	if r.Class == Accepted {
 		return r
 	}
@@ -130,7 +132,11 @@ func retryAfter(c Class, header http.Header, now time.Time) time.Duration {
 	if c != Temporary || v == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(v, 10, 64); err == nil {
+	if strings.Trim(v, "0123456789") == "" {
+		seconds, err := strconv.ParseUint(v, 10, 64)
+		if err != nil { // more digits than fit
+			return maxRetryAfter
+		}
 		return min(max(time.Duration(min(seconds, 3600))*time.Second, minRetryAfter), maxRetryAfter)
 	}
 	at, err := http.ParseTime(v)

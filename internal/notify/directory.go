@@ -3,10 +3,20 @@ package notify
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/claimlinc/nphiesq/cards"
 )
+
+// Hook is how a stakeholder's channel is reached. It cannot be printed. The zero value is no way at all.
+type Hook struct {
+	URL WebhookURL
+	// Previous is tried once when URL is refused (401, 403, 404), while an address is being changed; often there is none.
+	Previous WebhookURL
+	// Login is for a trigger that demands one; its zero value is for those that do not.
+	Login Login
+}
 
 // Channel is a webhook as an event sees it. Stakeholders that share a webhook share the channel.
 type Channel struct {
@@ -25,11 +35,12 @@ type Warning struct {
 	Text        string
 }
 
-// Directory knows the stakeholders' webhooks. It is safe for concurrent use; Replace exchanges all of them at once.
+// Directory knows the stakeholders' webhooks. It is safe for concurrent use; Use and Replace exchange all of them at once.
 type Directory struct {
 	allowInsecure bool
 	extraHosts    []string
-	current       atomic.Pointer[map[cards.Stakeholder]WebhookURL]
+	current       atomic.Pointer[map[cards.Stakeholder]Hook]
+	unknown       atomic.Bool
 }
 
 // NewDirectory reads the webhook addresses by stakeholder; empty ones count as missing, and each missing one is a Warning.
@@ -47,57 +58,105 @@ func NewDirectory(urls map[cards.Stakeholder]string, allowInsecure bool, extraHo
 
 // Replace takes new addresses, for all stakeholders at once. On an error the old ones stay.
 func (d *Directory) Replace(urls map[cards.Stakeholder]string) ([]Warning, error) {
-	next := make(map[cards.Stakeholder]WebhookURL, len(urls))
+	next := make(map[cards.Stakeholder]Hook, len(urls))
 	for s, raw := range urls {
-		if !s.Valid() {
-			return nil, fmt.Errorf("%w: unknown stakeholder %q", ErrWebhookURL, s)
-		}
-		if raw == "" {
-			continue
-		}
-		w, err := ParseWebhookURL(raw, d.allowInsecure, d.extraHosts...)
+		h, err := d.Parse(s, raw)
 		if err != nil {
-			return nil, fmt.Errorf("webhook of %s: %w", s, err)
+			return nil, err
 		}
-		next[s] = w
+		next[s] = h
 	}
+	return d.Use(next), nil
+}
+
+// Parse reads what a setting says about a stakeholder's webhook: its address, and after a blank the previous one, if it is being
+// changed. An empty setting is no Hook.
+//
+// Errors name the stakeholder and wrap those of ParseWebhookURL; they never show the address.
+func (d *Directory) Parse(s cards.Stakeholder, setting string) (Hook, error) {
+	if !s.Valid() {
+		return Hook{}, fmt.Errorf("%w: unknown stakeholder %q", ErrWebhookURL, s)
+	}
+	urls := strings.Fields(setting)
+	if len(urls) == 0 {
+		return Hook{}, nil
+	}
+	if len(urls) > 2 {
+		return Hook{}, fmt.Errorf("webhook of %s: %w: more than two addresses", s, ErrWebhookURL)
+	}
+	var h Hook
+	for i, to := range []*WebhookURL{&h.URL, &h.Previous}[:len(urls)] {
+		var err error
+		if *to, err = ParseWebhookURL(urls[i], d.allowInsecure, d.extraHosts...); err != nil {
+			return Hook{}, fmt.Errorf("webhook of %s: %w", s, err)
+		}
+	}
+	return h, nil
+}
+
+// Use takes new webhooks, for all stakeholders at once; those of no stakeholder are left out. What one of those that share a webhook
+// says about it (a previous address, a login) holds for all of them. The warnings name the missing ones.
+func (d *Directory) Use(hooks map[cards.Stakeholder]Hook) []Warning {
+	next := make(map[cards.Stakeholder]Hook, len(hooks))
 	var warnings []Warning
 	for _, s := range cards.Stakeholders() {
-		if next[s].IsZero() {
+		h := hooks[s]
+		if h.URL.IsZero() {
 			warnings = append(warnings, Warning{Stakeholder: s, Text: fmt.Sprintf("no webhook for %s: its notifications will fail", s)})
+			continue
 		}
+		for _, other := range cards.Stakeholders() {
+			o := hooks[other]
+			if o.URL.Reveal() != h.URL.Reveal() {
+				continue
+			}
+			if h.Previous.IsZero() {
+				h.Previous = o.Previous
+			}
+			if h.Login.IsZero() {
+				h.Login = o.Login
+			}
+		}
+		next[s] = h
 	}
 	d.current.Store(&next)
-	return warnings, nil
+	return warnings
 }
+
+// SetKnown says whether the webhooks are known at all. They are not as long as the place where they are kept has never answered:
+// notifications wait then instead of failing. A Directory begins as known.
+func (d *Directory) SetKnown(known bool) { d.unknown.Store(!known) }
+
+// Known reports whether the webhooks are known; see SetKnown.
+func (d *Directory) Known() bool { return !d.unknown.Load() }
 
 // Channels groups stakeholders by webhook, in the fixed order. Each stakeholder is in exactly one channel; one without a webhook
 // has a channel of its own.
 func (d *Directory) Channels(stakeholders []cards.Stakeholder) []Channel {
-	urls := *d.current.Load()
+	hooks := *d.current.Load()
 	var out []Channel
 	for _, s := range cards.Stakeholders() {
 		if !slices.Contains(stakeholders, s) {
 			continue
 		}
-		name := nameOf(urls, s)
+		name := nameOf(hooks, s)
 		if i := slices.IndexFunc(out, func(c Channel) bool { return c.Name == name }); i >= 0 {
 			out[i].Stakeholders = append(out[i].Stakeholders, s)
 			continue
 		}
-		out = append(out, Channel{Name: name, Stakeholders: []cards.Stakeholder{s}, Redacted: urls[s].String()})
+		out = append(out, Channel{Name: name, Stakeholders: []cards.Stakeholder{s}, Redacted: hooks[s].URL.String()})
 	}
 	return out
 }
 
 // nameOf returns the first stakeholder that has the webhook of s.
-func nameOf(urls map[cards.Stakeholder]WebhookURL, s cards.Stakeholder) string {
-	own := urls[s]
+func nameOf(hooks map[cards.Stakeholder]Hook, s cards.Stakeholder) string {
+	own := hooks[s].URL
 	if own.IsZero() {
 		return string(s)
 	}
 	for _, other := range cards.Stakeholders() {
-		if urls[other].Reveal() == own.Reveal() {
+		if hooks[other].URL.Reveal() == own.Reveal() {
 			return string(other)
 		}
 	}
@@ -114,9 +173,24 @@ func (d *Directory) Names() []string {
 	return names
 }
 
-// URL returns a channel's webhook; ok is false when there is none. A channel is named after a stakeholder, so rows written
+// Hook returns the way to a channel; ok is false when there is none. A channel is named after a stakeholder, so rows written
 // before the groups' webhooks were split or joined still find theirs.
-func (d *Directory) URL(channel string) (w WebhookURL, ok bool) {
-	w = (*d.current.Load())[cards.Stakeholder(channel)]
-	return w, !w.IsZero()
+func (d *Directory) Hook(channel string) (h Hook, ok bool) {
+	h = (*d.current.Load())[cards.Stakeholder(channel)]
+	return h, !h.URL.IsZero()
+}
+
+// Fallback returns the channel that stands in for another: that of the preferred stakeholder, or if that is the same webhook or
+// none, the first other one with a webhook. ok is false when there is no other.
+func (d *Directory) Fallback(channel string, preferred cards.Stakeholder) (c Channel, ok bool) {
+	hooks := *d.current.Load()
+	own := hooks[cards.Stakeholder(channel)].URL.Reveal()
+	for _, s := range append([]cards.Stakeholder{preferred}, cards.Stakeholders()...) {
+		u := hooks[s].URL
+		if u.IsZero() || string(s) == channel || u.Reveal() == own {
+			continue
+		}
+		return Channel{Name: nameOf(hooks, s), Stakeholders: []cards.Stakeholder{s}, Redacted: u.String()}, true
+	}
+	return Channel{}, false
 }

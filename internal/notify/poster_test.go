@@ -18,9 +18,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/signing"
 )
 
-var noon = time.Unix(vectorTime, 0).UTC()
+var noon = time.Unix(1767225600, 0).UTC()
+
+const (
+	oldKey = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	newKey = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+)
+
+func keys(tb testing.TB, s string) []signing.Key {
+	tb.Helper()
+	k, err := signing.ParseKeys(s)
+	require.NoError(tb, err)
+	return k
+}
 
 // teams answers by path as Teams and its retired connectors do.
 func teams(tb testing.TB) *httptest.Server {
@@ -82,7 +95,7 @@ func TestPostSendsWhatIsPromised(t *testing.T) {
 		w.WriteHeader(202)
 	}))
 	t.Cleanup(s.Close)
-	p := poster(t, Options{Keys: keys(t, vectorKey2+" "+vectorKey1), UserAgent: "nphiesq/1", Now: func() time.Time { return noon }})
+	p := poster(t, Options{Keys: keys(t, newKey+" "+oldKey), UserAgent: "nphiesq/1", Now: func() time.Time { return noon }})
 	card := []byte(`{"type":"message","attachments":[]}`)
 	r := p.Post(t.Context(), Post{
 		URL: address(t, s.URL+"/a%2Fb?sp=%2Ftriggers%2Fmanual&b=1&sig=a%2Bb+c"), WebhookID: "msg_1",
@@ -96,7 +109,7 @@ func TestPostSendsWhatIsPromised(t *testing.T) {
 	require.Equal(t, "corX-Evil: 1", got.Header.Get("X-Correlation-Id"))
 	require.Equal(t, "HIGH", got.Header.Get("X-Priority"))
 	require.Equal(t, card, body)
-	id, err := Verify(keys(t, vectorKey1), got.Header, body, noon)
+	id, err := signing.Verify(keys(t, oldKey), got.Header, body, noon)
 	require.NoError(t, err)
 	require.Equal(t, "msg_1", id)
 }
@@ -107,14 +120,14 @@ func TestAnswers(t *testing.T) {
 	for path, want := range map[string]Result{
 		"/ok":                                {Class: Accepted, Status: 202},
 		"/ok200":                             {Class: Accepted, Status: 200},
-		"/429?after=2":                       {Class: Temporary, Status: 429, RetryAfter: 2 * time.Second},
-		"/429?after=0":                       {Class: Temporary, Status: 429, RetryAfter: time.Second},
-		"/429?after=99999":                   {Class: Temporary, Status: 429, RetryAfter: time.Hour},
-		"/429?after=99999999999999999999999": {Class: Temporary, Status: 429},
-		"/429?after=-5":                      {Class: Temporary, Status: 429},
-		"/429?after=" + strings.ReplaceAll(noon.Add(90*time.Second).Format(http.TimeFormat), " ", "%20"): {Class: Temporary, Status: 429, RetryAfter: 90 * time.Second},
-		"/429?after=" + strings.ReplaceAll(noon.Add(-time.Hour).Format(http.TimeFormat), " ", "%20"):     {Class: Temporary, Status: 429, RetryAfter: time.Second},
-		"/429":             {Class: Temporary, Status: 429},
+		"/429?after=2":                       {Class: Temporary, Status: 429, Throttled: true, RetryAfter: 2 * time.Second},
+		"/429?after=0":                       {Class: Temporary, Status: 429, Throttled: true, RetryAfter: time.Second},
+		"/429?after=99999":                   {Class: Temporary, Status: 429, Throttled: true, RetryAfter: time.Hour},
+		"/429?after=99999999999999999999999": {Class: Temporary, Status: 429, Throttled: true, RetryAfter: time.Hour},
+		"/429?after=-5":                      {Class: Temporary, Status: 429, Throttled: true},
+		"/429?after=" + strings.ReplaceAll(noon.Add(90*time.Second).Format(http.TimeFormat), " ", "%20"): {Class: Temporary, Status: 429, Throttled: true, RetryAfter: 90 * time.Second},
+		"/429?after=" + strings.ReplaceAll(noon.Add(-time.Hour).Format(http.TimeFormat), " ", "%20"):     {Class: Temporary, Status: 429, Throttled: true, RetryAfter: time.Second},
+		"/429":             {Class: Temporary, Status: 429, Throttled: true},
 		"/redirect":        {Class: Permanent, Status: 307},
 		"/huge-error-body": {Class: Permanent, Status: 400},
 		"/reset":           {Class: Ambiguous},
@@ -190,7 +203,7 @@ func TestUntrustedCertificate(t *testing.T) {
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	r := poster(t, Options{}).Post(t.Context(), Post{URL: address(t, s.URL), WebhookID: "x"})
-	require.Equal(t, Result{Class: Config, Safe: "the webhook's TLS certificate is not trusted"}, r)
+	require.Equal(t, Result{Class: Config, Safe: "the TLS certificate of Teams is not trusted"}, r)
 
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
@@ -201,7 +214,7 @@ func TestUntrustedCertificate(t *testing.T) {
 func TestGuard(t *testing.T) {
 	for _, a := range []string{
 		"127.0.0.1:443", "10.1.2.3:443", "172.16.0.1:443", "192.168.1.1:443", "169.254.169.254:80", "0.0.0.0:443", "100.64.1.1:443",
-		"224.0.0.1:443", "255.255.255.255:443", "[::1]:443", "[::]:443", "[fe80::1%eth0]:443", "[fd00::1]:443", "[::ffff:10.0.0.1]:443", "[ff02::1]:443", "x",
+		"224.0.0.1:443", "198.18.0.1:443", "192.0.0.1:443", "240.0.0.1:443", "0.1.2.3:443", "[64:ff9b::a00:1]:443", "[2002:a00:1::]:443", "255.255.255.255:443", "[::1]:443", "[::]:443", "[fe80::1%eth0]:443", "[fd00::1]:443", "[::ffff:10.0.0.1]:443", "[ff02::1]:443", "x",
 	} {
 		require.ErrorIs(t, guard(false)("tcp", a, nil), errForbiddenAddress, a)
 	}
@@ -216,7 +229,7 @@ func TestGuard(t *testing.T) {
 	p := NewPoster(Options{})
 	t.Cleanup(p.Close)
 	r := p.Post(t.Context(), Post{URL: address(t, s.URL+"/ok"), WebhookID: "x"})
-	require.Equal(t, Result{Class: Config, Safe: "the webhook's name leads to an address that is not public"}, r)
+	require.Equal(t, Result{Class: Config, Safe: "the name of Teams leads to an address that is not public"}, r)
 }
 
 // TestNoAddressLeaks posts to every kind of failure and looks for the address' secret in everything that comes back.

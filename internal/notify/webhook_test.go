@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/signing"
 )
 
 const (
@@ -58,23 +59,26 @@ func TestWebhookURLCannotBePrinted(t *testing.T) {
 	require.NoError(t, err)
 	d, _, err := NewDirectory(map[cards.Stakeholder]string{cards.SRE: nowURL}, false)
 	require.NoError(t, err)
-	keys, err := ParseKeys("NowSecretNowSecret")
+	keys, err := signing.ParseKeys("NowSecretNowSecret")
 	require.NoError(t, err)
 	hidden := struct {
 		u WebhookURL
 		p *WebhookURL
-		k []Key
+		k []signing.Key
 	}{w, &w, keys}
-	post := Post{URL: w, WebhookID: "x"}
+	login, err := NewLogin(LoginSettings{Tenant: "t", ClientID: "NowSecret", ClientSecret: "NowSecret"})
+	require.NoError(t, err)
+	post := Post{URL: w, WebhookID: "x", Login: login}
+	hook := Hook{URL: w, Previous: w, Login: login}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10v"} {
-		for _, v := range []any{w, &w, hidden, &hidden, post, d, *d.current.Load(), []WebhookURL{w}, map[string]WebhookURL{"u": w}, keys, keys[0]} {
+		for _, v := range []any{w, &w, hidden, &hidden, post, login, hook, &hook, d, *d.current.Load(), []WebhookURL{w}, map[string]WebhookURL{"u": w}, keys, keys[0]} {
 			s := fmt.Sprintf(verb, v)
 			require.NotContains(t, s, "NowSecret", verb)
 			require.NotContains(t, strings.ToLower(s), fmt.Sprintf("%x", "NowSecret"), verb)
 			require.NotContains(t, s, "78 111 119 83", verb)
 		}
 	}
-	for _, v := range []any{w, &w, post, map[string]any{"u": w}, keys} {
+	for _, v := range []any{w, &w, post, hook, map[string]any{"u": w}, keys} {
 		b, err := json.Marshal(v)
 		require.NoError(t, err)
 		require.NotContains(t, string(b), "NowSecret")
@@ -84,7 +88,7 @@ func TestWebhookURLCannotBePrinted(t *testing.T) {
 		func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
 	} {
 		var b bytes.Buffer
-		slog.New(h(&b)).Info("x", slog.Any("u", w), slog.Any("p", post), slog.Any("h", hidden), slog.Any("k", keys[0]))
+		slog.New(h(&b)).Info("x", slog.Any("u", w), slog.Any("p", post), slog.Any("h", hidden), slog.Any("k", keys[0]), slog.Any("l", login), slog.Any("hook", hook))
 		require.NotContains(t, b.String(), "NowSecret")
 	}
 	require.Regexp(t, `^https://default0123456789\.ab\.environment\.api\.powerplatform\.com/…#[0-9a-f]{8}$`, w.String())
@@ -121,28 +125,75 @@ func TestDirectory(t *testing.T) {
 
 	require.Equal(t, []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "COMPLIANCE", "NPHIES_INTEGRATION"}, d.Names())
 
-	u, ok := d.URL("RUNTIME_ENG")
+	h, ok := d.Hook("RUNTIME_ENG")
 	require.True(t, ok)
-	require.Equal(t, nowURL, u.Reveal())
-	_, ok = d.URL("COMPLIANCE")
+	require.Equal(t, nowURL, h.URL.Reveal())
+	_, ok = d.Hook("COMPLIANCE")
 	require.False(t, ok)
-	_, ok = d.URL("nobody")
+	_, ok = d.Hook("nobody")
 	require.False(t, ok)
 
 	_, err = d.Replace(map[cards.Stakeholder]string{cards.SRE: "http://x.example/?sig=NowSecret"})
 	require.ErrorIs(t, err, ErrWebhookURL)
 	require.ErrorContains(t, err, "SRE")
 	require.NotContains(t, err.Error(), "NowSecret")
-	_, ok = d.URL("RUNTIME_ENG")
+	_, ok = d.Hook("RUNTIME_ENG")
 	require.True(t, ok, "the old ones stay")
 
 	_, err = d.Replace(map[cards.Stakeholder]string{cards.RuntimeEng: midURL, cards.SRE: nowURL})
 	require.NoError(t, err)
 	require.Equal(t, "SRE", d.Channels([]cards.Stakeholder{cards.SRE})[0].Name)
-	u, ok = d.URL("RUNTIME_ENG")
+	h, ok = d.Hook("RUNTIME_ENG")
 	require.True(t, ok, "rows written before the split still find a webhook")
-	require.Equal(t, midURL, u.Reveal())
+	require.Equal(t, midURL, h.URL.Reveal())
 
 	_, _, err = NewDirectory(map[cards.Stakeholder]string{"sre": nowURL}, false)
 	require.ErrorIs(t, err, ErrWebhookURL)
+}
+
+func TestHooks(t *testing.T) {
+	d, _, err := NewDirectory(map[cards.Stakeholder]string{cards.SRE: nowURL + " " + legacyURL}, false)
+	require.NoError(t, err)
+	h, ok := d.Hook("SRE")
+	require.True(t, ok)
+	require.Equal(t, legacyURL, h.Previous.Reveal())
+	_, err = d.Replace(map[cards.Stakeholder]string{cards.SRE: nowURL + " " + legacyURL + " " + midURL})
+	require.ErrorIs(t, err, ErrWebhookURL)
+	_, err = d.Replace(map[cards.Stakeholder]string{cards.SRE: nowURL + " https://x.example/?sig=NowSecret"})
+	require.ErrorIs(t, err, ErrWebhookURL)
+	require.NotContains(t, err.Error(), "Secret")
+
+	login, err := NewLogin(LoginSettings{Tenant: "t", ClientID: "c", ClientSecret: "s"})
+	require.NoError(t, err)
+	h.Login = login
+	shared, err := d.Parse(cards.RuntimeEng, nowURL)
+	require.NoError(t, err)
+	warnings := d.Use(map[cards.Stakeholder]Hook{cards.SRE: h, cards.RuntimeEng: shared, "nobody": h})
+	require.Len(t, warnings, 6)
+	h, ok = d.Hook("RUNTIME_ENG")
+	require.True(t, ok)
+	require.Equal(t, legacyURL, h.Previous.Reveal(), "what one of them says about the webhook holds for all that share it")
+	require.False(t, h.Login.IsZero())
+
+	require.True(t, d.Known())
+	d.SetKnown(false)
+	require.False(t, d.Known())
+}
+
+func TestFallback(t *testing.T) {
+	d, _, err := NewDirectory(map[cards.Stakeholder]string{cards.SRE: nowURL, cards.RuntimeEng: nowURL, cards.PMO: midURL}, false)
+	require.NoError(t, err)
+	for channel, want := range map[string]string{"PMO": "RUNTIME_ENG", "RUNTIME_ENG": "PMO", "SRE": "PMO", "COMPLIANCE": "RUNTIME_ENG"} {
+		c, ok := d.Fallback(channel, cards.SRE)
+		require.True(t, ok)
+		require.Equal(t, want, c.Name, "in place of %s: another webhook, under its channel's name", channel)
+		require.NotEmpty(t, c.Redacted)
+	}
+	_, err = d.Replace(map[cards.Stakeholder]string{cards.SRE: nowURL})
+	require.NoError(t, err)
+	_, ok := d.Fallback("SRE", cards.SRE)
+	require.False(t, ok)
+	c, ok := d.Fallback("PMO", cards.DevOps)
+	require.True(t, ok, "the preferred one has no webhook")
+	require.Equal(t, "SRE", c.Name)
 }

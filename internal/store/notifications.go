@@ -21,6 +21,8 @@ type Event struct {
 	Key          string
 	ClaimID      *uuid.UUID
 	DeadLetterID *uuid.UUID
+	// Stakeholders hear of it instead of those of the table, if there are any.
+	Stakeholders []cards.Stakeholder
 }
 
 // Tell writes the notifications of events that belong to no change of the record.
@@ -53,6 +55,9 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 		priority, stakeholders, err := e.Resolve()
 		if err != nil {
 			return nil, err
+		}
+		if len(e.Stakeholders) > 0 {
+			stakeholders = e.Stakeholders
 		}
 		card, err := cards.Render(e.Event, s.opt.Links)
 		if err != nil {
@@ -176,14 +181,16 @@ type SendFailed struct {
 	// NextAttemptAt is when to try again; Dead means never.
 	NextAttemptAt time.Time
 	Dead          bool
-	WebhookURL    string
+	// Deferred: Teams asked to come later. That uses up no retry.
+	Deferred   bool
+	WebhookURL string
 }
 
 // MarkFailed counts a failed post.
 func (s *Store) MarkFailed(ctx context.Context, f SendFailed) error {
-	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET retry_count = least(retry_count + 1, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET retry_count = least(retry_count + CASE WHEN $8 THEN 0 ELSE 1 END, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
 		dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END WHERE id = $1 AND sent_at IS NULL`,
-		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL)
+		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL, f.Deferred)
 	return wrap("mark notification failed", err)
 }
 

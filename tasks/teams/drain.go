@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks"
@@ -41,9 +44,16 @@ type message struct {
 // outcome is a message after its post.
 type outcome struct {
 	message
-	url    notify.WebhookURL
+	hook   notify.Hook       // of the channel, as it was then
+	url    notify.WebhookURL // where it went: hook.URL or hook.Previous
 	result notify.Result
+	bytes  int // of the last body
 	at     time.Time
+	// refusal is what the current address said before the previous one was tried; nil if that was not.
+	refusal *notify.Result
+	// later is when the limit lets it go on; zero if it did. Nothing has failed then.
+	later  time.Time
+	window ratelimit.Window
 }
 
 // drain is one run over a channel, under its lease. Only the goroutine of run touches it.
@@ -59,6 +69,14 @@ type drain struct {
 	launched int                // in all
 	done     chan outcome
 	next     time.Time
+
+	hook    notify.Hook // of the channel
+	looked  string      // whose circuit was looked at
+	circuit ratelimit.Circuit
+	until   time.Time // the circuit stays open, or a message waits for the limit
+	waits   string    // for what: a window's name
+	copied  bool      // the fallback has got what there was to copy
+	warned  bool      // it is in the log that the previous address is in use
 }
 
 func newDrain(h *Handler, channel string, deadline time.Time) *drain {
@@ -74,6 +92,9 @@ func (d *drain) run(ctx context.Context) error {
 		if e := d.collect(ctx); err == nil {
 			err = e
 		}
+	}
+	if d.until.After(d.opt.Now()) {
+		d.next = d.until
 	}
 	return err
 }
@@ -92,6 +113,9 @@ func (d *drain) launch(ctx context.Context) error {
 		if !d.opt.Now().Before(d.deadline) {
 			return nil
 		}
+		if ok, err := d.ready(ctx); err != nil || !ok {
+			return err
+		}
 		m, ok, err := d.nextMessage(ctx)
 		if err != nil {
 			return err
@@ -105,78 +129,225 @@ func (d *drain) launch(ctx context.Context) error {
 			}
 			continue
 		}
-		url, _ := d.directory.URL(d.channel)
-		if !url.IsZero() {
-			granted, retryIn, err := d.limit.Allow(ctx, url.Key(), 1)
+		if !d.hook.URL.IsZero() {
+			g, err := d.limit.Allow(ctx, d.hook.URL.Key(), 1)
 			if err != nil {
 				return err
 			}
-			if granted == 0 {
-				d.next = d.opt.Now().Add(retryIn)
+			if g.N == 0 {
+				d.wait(d.opt.Now().Add(g.RetryIn), string(g.Window))
+				d.metrics.deferred(d.channel, d.waits)
 				return nil
 			}
 		}
-		d.post(ctx, m, url)
+		d.post(ctx, m)
 	}
+}
+
+// unknown is how long a drain waits while the webhooks are not known, and what it waits for in the metrics.
+const (
+	unknown        = 5 * time.Second
+	waitForWebhook = "webhook"
+	waitForCircuit = "circuit"
+)
+
+// wait lets the drain end until t.
+func (d *drain) wait(t time.Time, what string) {
+	if t.After(d.until) {
+		d.until, d.waits = t, what
+	}
+}
+
+// ready looks whether anything may be posted now, and where to. If not, it has said when to go on.
+func (d *drain) ready(ctx context.Context) (bool, error) {
+	if !d.directory.Known() {
+		d.wait(d.opt.Now().Add(unknown), waitForWebhook)
+	}
+	d.hook, _ = d.directory.Hook(d.channel)
+	if key := d.hook.URL.Key(); key != d.looked {
+		d.looked, d.circuit = key, ratelimit.Circuit{}
+		if d.waits == waitForCircuit { // that of another webhook
+			d.until, d.waits = time.Time{}, ""
+		}
+		if key != "" {
+			c, err := d.breaker.Look(ctx, key)
+			if err != nil {
+				return false, err
+			}
+			if err := d.turned(ctx, c, ""); err != nil {
+				return false, err
+			}
+		}
+	}
+	if !d.until.After(d.opt.Now()) {
+		return true, nil
+	}
+	d.metrics.deferred(d.channel, d.waits)
+	return false, nil
+}
+
+// turned takes note of the circuit. While it is open nothing is posted, others are told of it, and what is CRITICAL goes elsewhere.
+func (d *drain) turned(ctx context.Context, c ratelimit.Circuit, failure string) error {
+	d.circuit = c
+	if c.State != ratelimit.Open {
+		return nil
+	}
+	now := d.opt.Now()
+	d.wait(now.Add(c.RetryIn), waitForCircuit)
+	to, ok := d.directory.Fallback(d.channel, d.opt.Fallback)
+	if failure != "" {
+		d.log.LogAttrs(ctx, slog.LevelError, "channel is out of order", slog.String("channel", d.channel), slog.String("webhook", d.hook.URL.String()),
+			slog.Int("failures", c.Failures), slog.Duration("for", c.RetryIn), slog.String("error", failure), slog.String("fallback", to.Name))
+	}
+	if !ok {
+		return nil
+	}
+	channels, err := d.store.Tell(ctx, store.Event{
+		Key:          "channel/" + d.channel + "/" + strconv.FormatInt(c.Since.UnixMilli(), 10), // once, whoever notices
+		Stakeholders: to.Stakeholders,
+		Event: cards.Event{Type: cards.ChannelFailingEvent, CorrelationID: "channel " + d.channel, Details: cards.ChannelTrouble{
+			Channel: d.channel, Webhook: d.hook.URL.String(), Failure: failure, Since: c.Since,
+			Effect: "nothing is posted there, it is tried again every few minutes; what is CRITICAL comes here, too",
+			Remedy: "put an address that works into Vault, or into the settings",
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	for _, ch := range channels {
+		if err := d.schedule.NotifyAt(ctx, ch, now); err != nil {
+			return err
+		}
+	}
+	return d.copyCritical(ctx)
+}
+
+// copyCritical hands what is CRITICAL to the fallback, once in a drain.
+func (d *drain) copyCritical(ctx context.Context) error {
+	to, ok := d.directory.Fallback(d.channel, d.opt.Fallback)
+	if !ok || d.copied {
+		return nil
+	}
+	n, err := d.store.CopyCritical(ctx, d.channel, store.Channel{Name: to.Name, Stakeholders: to.Stakeholders, Redacted: to.Redacted})
+	if err != nil {
+		return err
+	}
+	d.copied = true
+	if n == 0 {
+		return nil
+	}
+	d.metrics.copied(d.channel, n)
+	d.log.LogAttrs(ctx, slog.LevelWarn, "critical notifications go to the fallback channel", slog.String("channel", d.channel),
+		slog.String("fallback", to.Name), slog.Int("notifications", n))
+	return d.schedule.NotifyAt(ctx, to.Name, d.opt.Now())
 }
 
 // width is how many posts may be under way: one while the webhook is failing, to lose no more rows' attempts than needed.
 func (d *drain) width() int {
-	if d.failing() {
+	if d.failing() || d.circuit.Failures > 0 {
 		return 1
 	}
 	return d.opt.Concurrency
 }
 
 // post sends m in a goroutine; collect takes its outcome.
-func (d *drain) post(ctx context.Context, m message, url notify.WebhookURL) {
+func (d *drain) post(ctx context.Context, m message) {
 	for _, n := range m.rows {
 		d.inFlight[n.ID] = true
 	}
 	d.posts++
 	d.launched++
+	o := outcome{message: m, hook: d.hook, url: d.hook.URL}
 	go func() {
 		// Outside the goroutine of the task nobody else would catch it, and the whole worker would end.
-		r := notify.Result{Class: notify.Ambiguous, Safe: "the post panicked, see the log"}
 		defer func() {
 			if v := recover(); v != nil {
+				o.result = notify.Result{Class: notify.Ambiguous, Safe: "the post panicked, see the log"}
 				d.log.LogAttrs(ctx, slog.LevelError, "post panicked", slog.String("webhook_id", m.id), slog.String("stack", string(debug.Stack())))
 			}
-			d.done <- outcome{message: m, url: url, result: r, at: d.opt.Now()}
+			o.at = d.opt.Now()
+			d.done <- o
 		}()
-		r = d.send(ctx, m, url)
+		d.send(ctx, &o)
 	}()
 }
 
-// send posts m, and once more as a minimal card if Teams finds it too large.
-func (d *drain) send(ctx context.Context, m message, url notify.WebhookURL) notify.Result {
-	body, err := cards.Envelope(m.summary, m.card)
-	if err != nil {
-		return notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
+// send posts o: to the previous address if the current one is refused, and as a minimal card if Teams finds it too large.
+func (d *drain) send(ctx context.Context, o *outcome) {
+	card, small := o.card, false
+	minimal := func() bool {
+		m, err := cards.Minimal(o.card)
+		if err != nil || small || len(m) >= len(o.card) {
+			return false
+		}
+		card, small = m, true
+		d.metrics.shrunk(o.eventType())
+		return true
 	}
+	if d.isLarge(o.id) {
+		minimal()
+	}
+	for {
+		body, err := cards.Envelope(o.summary, card)
+		if err != nil {
+			o.result = notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
+			return
+		}
+		o.bytes = len(body)
+		o.result = d.try(ctx, o.message, o.hook, o.url, body)
+		next := o.url
+		switch {
+		case o.result.Status == http.StatusRequestEntityTooLarge && minimal():
+			d.noteLarge(o.id)
+		case d.refused(o.result) && o.refusal == nil && !o.hook.Previous.IsZero():
+			first := o.result
+			o.refusal, next = &first, o.hook.Previous
+		case o.refusal != nil && o.result.Class == notify.Config: // both are wrong: the current one is to be mended
+			o.url, o.result = o.hook.URL, *o.refusal
+			return
+		default:
+			return
+		}
+		// One more post needs one more grant.
+		g, err := d.limit.Allow(ctx, next.Key(), 1)
+		switch {
+		case err != nil:
+			o.later, o.window = d.opt.Now().Add(time.Second), ratelimit.WindowPause
+		case g.N == 0:
+			o.later, o.window = d.opt.Now().Add(g.RetryIn), g.Window
+		}
+		if !o.later.IsZero() {
+			return
+		}
+		o.url = next
+	}
+}
+
+// refused reports whether the answer blames the address.
+func (d *drain) refused(r notify.Result) bool {
+	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden || r.Status == http.StatusNotFound
+}
+
+// try is one post.
+func (d *drain) try(ctx context.Context, m message, h notify.Hook, url notify.WebhookURL, body []byte) notify.Result {
 	id := m.id
 	if sabotage.On(sabotage.NewWebhookID) {
 		id = "msg_" + uuid.NewString()
 	}
-	post := notify.Post{
-		URL: url, WebhookID: id, CorrelationID: m.rows[0].CorrelationID, Priority: m.priority, Body: body,
-	}
 	start := d.opt.Now()
-	r := d.poster.Post(ctx, post)
-	d.metrics.took(d.opt.Now().Sub(start))
-	if r.Status != 413 {
-		return r
+	r := d.poster.Post(ctx, notify.Post{
+		URL: url, WebhookID: id, CorrelationID: m.rows[0].CorrelationID, Priority: m.priority, Body: body, Login: h.Login,
+	})
+	d.metrics.attempt(d.channel, r, d.opt.Now().Sub(start))
+	return r
+}
+
+// eventType is that of the message's row, or "digest".
+func (m message) eventType() string {
+	if m.digest != "" {
+		return digestType
 	}
-	small, err := cards.Minimal(m.card)
-	if err != nil {
-		return r
-	}
-	if post.Body, err = cards.Envelope(m.summary, small); err != nil || len(post.Body) >= len(body) {
-		return r
-	}
-	start = d.opt.Now()
-	defer func() { d.metrics.took(d.opt.Now().Sub(start)) }()
-	return d.poster.Post(ctx, post)
+	return m.rows[0].EventType
 }
 
 // collect waits for one outcome, takes all others that are there, and records them.
@@ -190,6 +361,15 @@ func (d *drain) collect(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // what happened is recorded even while the worker stops
 	err := d.recordSent(ctx, outcomes)
 	for _, o := range outcomes {
+		d.noteRefusal(ctx, o)
+		if !o.later.IsZero() { // it has not been tried to the end: the row stays as it was
+			d.wait(o.later, string(o.window))
+			for _, n := range o.rows {
+				delete(d.inFlight, n.ID)
+			}
+			d.readAt = time.Time{} // what is in the buffer may be less urgent than this one
+			continue
+		}
 		// A post that our own stop cut off is nobody's failure: the row stays as it was and goes out again under its id.
 		if o.result.Class != notify.Accepted && (!stopped || o.result.Status != 0) {
 			if e := d.recordFailed(ctx, o); err == nil {
@@ -210,7 +390,14 @@ func (d *drain) recordSent(ctx context.Context, outcomes []outcome) error {
 			continue
 		}
 		d.forget(o.url)
-		d.metrics.accepted(o.rows)
+		d.small(o.id)
+		d.metrics.accepted(d.channel, o)
+		if s := o.result.Status; s != http.StatusAccepted && s != http.StatusOK {
+			d.log.LogAttrs(ctx, slog.LevelWarn, "Teams accepted with an unexpected status", slog.String("channel", d.channel), slog.Int("status", s))
+		}
+		if o.url.Key() == d.looked {
+			d.works(ctx)
+		}
 		for _, n := range o.rows {
 			sent = append(sent, store.Sent{ID: n.ID, StatusCode: o.result.Status, At: o.at, WebhookURL: o.url.String(), DigestID: o.digest})
 		}
@@ -224,7 +411,7 @@ func (d *drain) recordSent(ctx context.Context, outcomes []outcome) error {
 
 func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 	r := o.result
-	d.metrics.refused(r)
+	d.metrics.failure(r)
 	var status *int
 	if r.Status != 0 {
 		status = &r.Status
@@ -240,13 +427,23 @@ func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 	err := d.slowDown(ctx, o)
 	most := slices.MaxFunc(o.rows, func(a, b store.Notification) int { return a.RetryCount - b.RetryCount }).RetryCount
 	nextAttempt := now.Add(max(d.delay(r.Class, most), r.RetryAfter))
+	if r.Throttled { // the pause is the channel's: after it the most urgent row is first again
+		nextAttempt = now.Add(max(r.RetryAfter, time.Second))
+	}
+	critical := false
 	for _, n := range o.rows {
 		failed := n.RetryCount + 1
 		f := store.SendFailed{
 			ID: n.ID, StatusCode: status, Text: r.Safe, WebhookURL: o.url.String(), NextAttemptAt: nextAttempt,
 			Dead: r.Class == notify.Permanent || failed >= d.opt.MaxRetries,
 		}
+		if r.Throttled && now.Sub(n.CreatedAt) < deferrable {
+			f.Deferred, f.Dead = true, false
+		}
 		if f.Dead {
+			d.small(o.id)
+			d.metrics.givenUp(d.channel, n)
+			critical = critical || (r.Class == notify.Config && n.Priority == string(cards.Critical))
 			d.log.LogAttrs(ctx, slog.LevelError, "notification given up", slog.String("channel", d.channel),
 				slog.String("notification_id", n.ID.String()), slog.String("event_type", n.EventType), slog.String("priority", n.Priority),
 				slog.Int("failed_posts", failed))
@@ -255,7 +452,45 @@ func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 			err = e
 		}
 	}
+	if critical { // no second failure after it would tell of it
+		d.copied = false
+		if e := d.copyCritical(ctx); err == nil {
+			err = e
+		}
+	}
 	return err
+}
+
+// deferrable is how long a row may be put off because Teams asks to come later. After it such answers count as failures.
+const deferrable = 24 * time.Hour
+
+// noteRefusal says that the current address is wrong and the previous one was tried, once in a drain.
+func (d *drain) noteRefusal(ctx context.Context, o outcome) {
+	if o.refusal == nil && !d.refused(o.result) {
+		return
+	}
+	d.opt.Refused()
+	if o.refusal == nil || d.warned {
+		return
+	}
+	d.warned = true
+	d.log.LogAttrs(ctx, slog.LevelError, "webhook refused, the previous one is tried", slog.String("channel", d.channel),
+		slog.String("webhook", o.hook.URL.String()), slog.String("previous", o.hook.Previous.String()), slog.String("error", o.refusal.Safe))
+}
+
+// works closes the circuit of the channel's webhook.
+func (d *drain) works(ctx context.Context) {
+	if d.circuit.Failures == 0 {
+		return
+	}
+	if err := d.breaker.Succeed(ctx, d.looked); err != nil { // the next success does it
+		d.log.LogAttrs(ctx, slog.LevelWarn, "circuit not closed", slog.String("channel", d.channel), slog.String("error", err.Error()))
+		return
+	}
+	if d.circuit.State != ratelimit.Closed {
+		d.log.LogAttrs(ctx, slog.LevelInfo, "channel works again", slog.String("channel", d.channel), slog.String("webhook", d.hook.URL.String()))
+	}
+	d.circuit = ratelimit.Circuit{}
 }
 
 // delay is the time to a row's next attempt. What a person must mend gets the longest.
@@ -274,12 +509,25 @@ func (d *drain) slowDown(ctx context.Context, o outcome) error {
 	}
 	if o.result.Class == notify.Permanent { // the message's own fault: the webhook works
 		d.forget(o.url)
+		if o.result.Status >= 400 && o.url.Key() == d.looked {
+			d.works(ctx)
+		}
 		return nil
 	}
+	if o.result.Class == notify.Config && o.url.Key() == d.looked {
+		c, err := d.breaker.Fail(ctx, d.looked)
+		if err == nil {
+			err = d.turned(ctx, c, o.result.Safe)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	pause := o.result.RetryAfter
-	if n := d.fail(o.url); n >= patience || o.result.Status == 429 {
+	if n := d.fail(o.url); n >= patience || o.result.Throttled {
 		pause = max(pause, d.delay(notify.Temporary, max(0, n-patience)))
 	}
+	d.metrics.asked(d.channel, o.result.RetryAfter)
 	return d.limit.Pause(ctx, o.url.Key(), pause)
 }
 
@@ -327,8 +575,7 @@ func (d *drain) nextMessage(ctx context.Context) (m message, ok bool, err error)
 
 // failing reports whether the last post to the webhook failed.
 func (d *drain) failing() bool {
-	url, _ := d.directory.URL(d.channel)
-	return d.streak(url) > 0
+	return d.streak(d.hook.URL) > 0
 }
 
 // candidate is the place in the buffer of the next row: the first. While the webhook is failing it is the first of those with
@@ -444,6 +691,31 @@ func digestID(ids []uuid.UUID) string {
 		h.Write(id[:])
 	}
 	return "dig_" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// The messages that Teams found too large. Forgotten ones are found so again.
+
+const maxLarge = 1000
+
+func (h *Handler) isLarge(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.large[id]
+}
+
+func (h *Handler) noteLarge(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.large) >= maxLarge {
+		clear(h.large)
+	}
+	h.large[id] = true
+}
+
+func (h *Handler) small(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.large, id)
 }
 
 // The streak of a webhook's failures.

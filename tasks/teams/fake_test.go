@@ -15,6 +15,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/tasks/teams"
@@ -42,10 +43,12 @@ type record struct {
 	onUnlock func()            // runs just before the lock is let go
 	marked   map[uuid.UUID]int // how often a row was marked sent
 	failures map[uuid.UUID][]store.SendFailed
+	told     map[string]store.Event // by key
+	copies   map[string]int         // by channel they came from and went to
 }
 
 func newRecord(c *clock) *record {
-	return &record{clock: c, locked: map[string]bool{}, marked: map[uuid.UUID]int{}, failures: map[uuid.UUID][]store.SendFailed{}}
+	return &record{clock: c, locked: map[string]bool{}, marked: map[uuid.UUID]int{}, failures: map[uuid.UUID][]store.SendFailed{}, told: map[string]store.Event{}, copies: map[string]int{}}
 }
 
 func (r *record) add(tb testing.TB, p cards.Priority) uuid.UUID {
@@ -179,7 +182,9 @@ func (r *record) MarkFailed(ctx context.Context, f store.SendFailed) error {
 	r.failures[f.ID] = append(r.failures[f.ID], f)
 	for _, n := range r.rows {
 		if n.ID == f.ID {
-			n.RetryCount++
+			if !f.Deferred {
+				n.RetryCount++
+			}
 			n.StatusCode, n.NextAttemptAt = f.StatusCode, f.NextAttemptAt
 			if f.Dead {
 				at := r.clock.now()
@@ -198,6 +203,91 @@ func (r *record) NextDue(_ context.Context, ch string) (time.Time, bool, error) 
 		}
 	}
 	return at, !at.IsZero(), nil
+}
+
+func (r *record) CopyCritical(_ context.Context, from string, to store.Channel) (int, error) {
+	critical := func(n *store.Notification) bool {
+		return n.Channel == from && n.SentAt == nil && n.Priority == string(cards.Critical)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	copied := 0
+	for _, n := range slices.Clone(r.rows) {
+		key := n.ID.String() + " " + to.Name
+		if !critical(n) || r.copies[key] > 0 {
+			continue
+		}
+		r.copies[key]++
+		c := *n
+		c.ID, c.Channel, c.RetryCount, c.DeadAt, c.NextAttemptAt = uuid.New(), to.Name, 0, nil, r.clock.now()
+		r.rows = append(r.rows, &c)
+		copied++
+	}
+	return copied, nil
+}
+
+func (r *record) Tell(_ context.Context, events ...store.Event) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var channels []string
+	for _, e := range events {
+		if _, known := r.told[e.Key]; !known {
+			r.told[e.Key] = e
+			for _, s := range e.Stakeholders {
+				channels = append(channels, string(s))
+			}
+		}
+	}
+	return channels, nil
+}
+
+// circuits is the breaker in memory.
+type circuits struct {
+	mu       sync.Mutex
+	clock    *clock
+	failures map[string]int
+	since    map[string]time.Time
+	ends     map[string]time.Time
+}
+
+const circuitTime = 10 * time.Minute
+
+func newCircuits(c *clock) *circuits {
+	return &circuits{clock: c, failures: map[string]int{}, since: map[string]time.Time{}, ends: map[string]time.Time{}}
+}
+
+func (b *circuits) Look(_ context.Context, key string) (ratelimit.Circuit, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := ratelimit.Circuit{State: ratelimit.Closed, Failures: b.failures[key]}
+	if c.Failures < 5 {
+		return c, nil
+	}
+	c.State, c.Since = ratelimit.HalfOpen, b.since[key]
+	if in := b.ends[key].Sub(b.clock.now()); in > 0 {
+		c.State, c.RetryIn = ratelimit.Open, in
+	}
+	return c, nil
+}
+
+func (b *circuits) Fail(ctx context.Context, key string) (ratelimit.Circuit, error) {
+	b.mu.Lock()
+	b.failures[key]++
+	if b.failures[key] == 5 {
+		b.since[key] = b.clock.now()
+	}
+	if b.failures[key] >= 5 {
+		b.ends[key] = b.clock.now().Add(circuitTime)
+	}
+	b.mu.Unlock()
+	return b.Look(ctx, key)
+}
+
+func (b *circuits) Succeed(_ context.Context, key string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.failures, key)
+	return nil
 }
 
 // answers is a poster that says what answer says, and remembers what it was asked.
@@ -238,17 +328,17 @@ type tokens struct {
 	until  time.Time
 }
 
-func (l *tokens) Allow(_ context.Context, _ string, n int) (int, time.Duration, error) {
+func (l *tokens) Allow(_ context.Context, _ string, n int) (ratelimit.Grant, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now := l.clock.now(); now.Before(l.until) {
-		return 0, l.until.Sub(now), nil
+		return ratelimit.Grant{RetryIn: l.until.Sub(now), Window: ratelimit.WindowPause}, nil
 	}
 	if l.left < n {
-		return 0, l.in, nil
+		return ratelimit.Grant{RetryIn: l.in, Window: ratelimit.WindowBurst}, nil
 	}
 	l.left -= n
-	return n, 0, nil
+	return ratelimit.Grant{N: n}, nil
 }
 
 func (l *tokens) Pause(_ context.Context, _ string, d time.Duration) error {
@@ -261,15 +351,23 @@ func (l *tokens) Pause(_ context.Context, _ string, d time.Duration) error {
 	return nil
 }
 
-// wishes remembers what was scheduled.
+// wishes remembers what was scheduled: for the channel of these tests when, for others how often.
 type wishes struct {
-	mu  sync.Mutex
-	ats []time.Time
+	mu     sync.Mutex
+	ats    []time.Time
+	others map[string]int
 }
 
-func (w *wishes) NotifyAt(_ context.Context, _ string, at time.Time) error {
+func (w *wishes) NotifyAt(_ context.Context, ch string, at time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if ch != channel {
+		if w.others == nil {
+			w.others = map[string]int{}
+		}
+		w.others[ch]++
+		return nil
+	}
 	w.ats = append(w.ats, at)
 	return nil
 }
@@ -281,6 +379,7 @@ type bench struct {
 	record   *record
 	teams    *answers
 	limit    *tokens
+	circuits *circuits
 	wishes   *wishes
 	registry *prometheus.Registry
 	dir      *notify.Directory
@@ -292,14 +391,14 @@ func newBench(tb testing.TB, o teams.Options) *bench {
 	dir, _, err := notify.NewDirectory(map[cards.Stakeholder]string{cards.SRE: "http://127.0.0.1:1/x?sig=TopSecret"}, true)
 	require.NoError(tb, err)
 	b := &bench{
-		clock: c, record: newRecord(c), teams: &answers{}, limit: &tokens{left: 1 << 30, in: time.Second, clock: c}, wishes: &wishes{},
+		clock: c, record: newRecord(c), teams: &answers{}, limit: &tokens{left: 1 << 30, in: time.Second, clock: c}, circuits: newCircuits(c), wishes: &wishes{},
 		registry: prometheus.NewPedanticRegistry(), dir: dir,
 	}
 	o.Now = c.now
 	if o.MaxRetries == 0 {
 		o.MaxRetries = 3
 	}
-	b.Handler = teams.New(b.record, dir, b.teams, b.limit, b.wishes, teams.NewMetrics(b.registry), testenv.Discard(), o)
+	b.Handler = teams.New(b.record, dir, b.teams, b.limit, b.circuits, b.wishes, teams.NewMetrics(b.registry), testenv.Discard(), o)
 	return b
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -34,11 +35,19 @@ type Store interface {
 	MarkFailed(ctx context.Context, f store.SendFailed) error
 	// NextDue returns the earliest next attempt of a live, unsent row of the channel; ok is false when there is none.
 	NextDue(ctx context.Context, channel string) (at time.Time, ok bool, err error)
+	// CopyCritical writes the unsent CRITICAL rows of a channel for another one, too, each once.
+	CopyCritical(ctx context.Context, from string, to store.Channel) (int, error)
+	// Tell writes the rows of events; one whose key is known already writes none.
+	Tell(ctx context.Context, events ...store.Event) (channels []string, err error)
 }
 
 // Directory knows the channels' webhooks.
 type Directory interface {
-	URL(channel string) (notify.WebhookURL, bool)
+	Hook(channel string) (notify.Hook, bool)
+	// Known is false until the place where the webhooks are kept has answered once.
+	Known() bool
+	// Fallback is the channel that stands in for one that is out of order.
+	Fallback(channel string, preferred cards.Stakeholder) (notify.Channel, bool)
 }
 
 // Poster posts one message.
@@ -48,8 +57,15 @@ type Poster interface {
 
 // Limiter is the limit per webhook that all workers share.
 type Limiter interface {
-	Allow(ctx context.Context, key string, n int) (granted int, retryIn time.Duration, err error)
+	Allow(ctx context.Context, key string, n int) (ratelimit.Grant, error)
 	Pause(ctx context.Context, key string, d time.Duration) error
+}
+
+// Breaker is the circuit per webhook that all workers share. It opens after failures in a row that a person must mend.
+type Breaker interface {
+	Fail(ctx context.Context, key string) (ratelimit.Circuit, error)
+	Look(ctx context.Context, key string) (ratelimit.Circuit, error)
+	Succeed(ctx context.Context, key string) error
 }
 
 // Scheduler wishes for a channel to be drained at a time.
@@ -76,6 +92,10 @@ type Options struct {
 	// Environment and Links are for digest cards.
 	Environment string
 	Links       cards.Links
+	// Fallback is who gets the CRITICAL notifications of a channel that is out of order, and hears of it (SRE).
+	Fallback cards.Stakeholder
+	// Refused is called when a webhook was refused: another one may be known elsewhere. It may be nil and must not wait.
+	Refused func()
 	// Now is the clock: time.Now.
 	Now func() time.Time
 }
@@ -99,6 +119,12 @@ func (o Options) withDefaults() Options {
 	if o.Budget <= 0 {
 		o.Budget = time.Minute
 	}
+	if o.Fallback == "" {
+		o.Fallback = cards.SRE
+	}
+	if o.Refused == nil {
+		o.Refused = func() {}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -111,19 +137,21 @@ type Handler struct {
 	directory Directory
 	poster    Poster
 	limit     Limiter
+	breaker   Breaker
 	schedule  Scheduler
 	metrics   *Metrics
 	log       *slog.Logger
 	opt       Options
 
 	mu      sync.Mutex
-	streaks map[string]int // failures of a webhook without a success between them, as this process saw them
+	streaks map[string]int  // failures of a webhook without a success between them, as this process saw them
+	large   map[string]bool // messages that were found too large, by webhook-id: their next post is the minimal card
 }
 
 // New returns a Handler.
-func New(s Store, d Directory, p Poster, l Limiter, q Scheduler, m *Metrics, log *slog.Logger, o Options) *Handler {
+func New(s Store, d Directory, p Poster, l Limiter, b Breaker, q Scheduler, m *Metrics, log *slog.Logger, o Options) *Handler {
 	return &Handler{
-		store: s, directory: d, poster: p, limit: l, schedule: q, metrics: m, log: log, opt: o.withDefaults(), streaks: map[string]int{},
+		store: s, directory: d, poster: p, limit: l, breaker: b, schedule: q, metrics: m, log: log, opt: o.withDefaults(), streaks: map[string]int{}, large: map[string]bool{},
 	}
 }
 

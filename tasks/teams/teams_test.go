@@ -21,6 +21,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
+	"github.com/claimlinc/nphiesq/internal/signing"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/tasks"
 	"github.com/claimlinc/nphiesq/tasks/teams"
@@ -200,11 +201,12 @@ func TestRetryAfterPausesTheChannel(t *testing.T) {
 	first := b.record.add(t, cards.High)
 	second := b.record.add(t, cards.High)
 	b.teams.answer = func(notify.Post) notify.Result {
-		return notify.Result{Class: notify.Temporary, Status: 429, RetryAfter: 30 * time.Second, Safe: "Teams answered HTTP 429"}
+		return notify.Result{Class: notify.Temporary, Status: 429, Throttled: true, RetryAfter: 30 * time.Second, Safe: "Teams answered HTTP 429"}
 	}
 	b.drain(t)
 	require.Len(t, b.teams.posts, 1, "the second row waits untouched")
-	require.Equal(t, 1, b.record.get(first).RetryCount)
+	require.Zero(t, b.record.get(first).RetryCount, "Teams asked to come later: no retry is used up")
+	require.Equal(t, 429, *b.record.get(first).StatusCode, "it is written down")
 	require.Zero(t, b.record.get(second).RetryCount)
 	require.Equal(t, []time.Duration{30 * time.Second}, b.limit.pauses)
 	require.Equal(t, []time.Time{b.clock.now().Add(30 * time.Second)}, b.wishes.ats)
@@ -451,7 +453,7 @@ func TestStoreAndLimiterAway(t *testing.T) {
 	b := newBench(t, teams.Options{})
 	id := b.record.add(t, cards.High)
 	away := &fault.Error{Op: "x", Kind: fault.Unavailable}
-	h := teams.New(b.record, b.dir, b.teams, broken{away}, b.wishes, teams.NewMetrics(prometheus.NewPedanticRegistry()), testenv.Discard(), teams.Options{Now: b.clock.now})
+	h := teams.New(b.record, b.dir, b.teams, broken{away}, b.circuits, b.wishes, teams.NewMetrics(prometheus.NewPedanticRegistry()), testenv.Discard(), teams.Options{Now: b.clock.now})
 	require.ErrorIs(t, h.Drain(t.Context(), channel), away)
 	require.Zero(t, b.record.get(id).RetryCount)
 	require.Empty(t, b.teams.posts)
@@ -459,8 +461,10 @@ func TestStoreAndLimiterAway(t *testing.T) {
 
 type broken struct{ err error }
 
-func (b broken) Allow(context.Context, string, int) (int, time.Duration, error) { return 0, 0, b.err }
-func (b broken) Pause(context.Context, string, time.Duration) error             { return b.err }
+func (b broken) Allow(context.Context, string, int) (ratelimit.Grant, error) {
+	return ratelimit.Grant{}, b.err
+}
+func (b broken) Pause(context.Context, string, time.Duration) error { return b.err }
 
 func TestRegister(t *testing.T) {
 	b := newBench(t, teams.Options{})
@@ -476,7 +480,7 @@ func TestRegister(t *testing.T) {
 
 // TestThroughTheWire drains through the real poster and the real limiter on Redis: 429 first, then accepted; signatures hold.
 func TestThroughTheWire(t *testing.T) {
-	keys, err := notify.ParseKeys("0123456789abcdef0123456789abcdef")
+	keys, err := signing.ParseKeys("0123456789abcdef0123456789abcdef")
 	require.NoError(t, err)
 	var mu sync.Mutex
 	seen := map[string]int{}
@@ -486,7 +490,7 @@ func TestThroughTheWire(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		id, err := notify.Verify(keys, r.Header, body, time.Now())
+		id, err := signing.Verify(keys, r.Header, body, time.Now())
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
 			return
@@ -504,7 +508,7 @@ func TestThroughTheWire(t *testing.T) {
 	t.Cleanup(poster.Close)
 	rc := testenv.Redis(t)
 	limit := ratelimit.New(rc, "teams", ratelimit.Settings{Requests: 10, Period: 24 * time.Hour, Burst: 10})
-	h := teams.New(b.record, b.dir, poster, limit, b.wishes, teams.NewMetrics(prometheus.NewPedanticRegistry()), testenv.Discard(), teams.Options{MaxRetries: 3, Now: b.clock.now})
+	h := teams.New(b.record, b.dir, poster, limit, b.circuits, b.wishes, teams.NewMetrics(prometheus.NewPedanticRegistry()), testenv.Discard(), teams.Options{MaxRetries: 3, Now: b.clock.now})
 	for range 15 {
 		b.record.add(t, cards.Info)
 	}

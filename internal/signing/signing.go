@@ -1,4 +1,7 @@
-package notify
+// Package signing signs machine calls and checks signed ones, as Standard Webhooks 1.0 (https://www.standardwebhooks.com) says:
+// three headers, HMAC-SHA256 over id, time and body. Sign is for those who send. Verify is the bare check; a Receiver is the whole
+// one, for our own receivers: the size of the body, the signature, and that nothing is taken twice.
+package signing
 
 import (
 	"crypto/hmac"
@@ -15,7 +18,7 @@ import (
 	"time"
 )
 
-// Headers of Standard Webhooks 1.0 (https://www.standardwebhooks.com).
+// The three headers.
 const (
 	HeaderID        = "webhook-id"
 	HeaderTimestamp = "webhook-timestamp"
@@ -32,7 +35,14 @@ const (
 )
 
 // Key is a signing key. It cannot be printed.
-type Key struct{ reveal func() []byte }
+type Key struct {
+	reveal func() []byte
+	// end is when it stops to count, zero: never.
+	end time.Time
+}
+
+// activeAt reports whether the key counts at a time.
+func (k Key) activeAt(t time.Time) bool { return k.end.IsZero() || t.Before(k.end) }
 
 // String hides the key.
 func (Key) String() string { return "<secret>" }
@@ -50,18 +60,26 @@ func (Key) MarshalText() ([]byte, error) { return []byte("<secret>"), nil }
 func (Key) LogValue() slog.Value { return slog.StringValue("<secret>") }
 
 // ErrKey says that a signing key is malformed. The text never shows it.
-var ErrKey = errors.New("notify: unusable signing key")
+var ErrKey = errors.New("signing: unusable signing key")
 
 // ParseKeys reads one to three signing keys, separated by spaces or commas; the first one is the newest. A key is "whsec_" and
-// base64 of 24 to 64 bytes, or else plain text of at least 16 characters, whose bytes are the key. An empty string gives none.
+// base64 of 24 to 64 bytes, or else plain text of at least 16 characters, whose bytes are the key. "@" and a time behind the base64
+// ("whsec_…@2027-01-31T00:00:00Z") is when the key stops to count: it neither signs nor verifies from then on. An empty string
+// gives none.
 //
 // Errors wrap ErrKey.
 func ParseKeys(s string) ([]Key, error) {
 	var keys []Key
 	for _, f := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
-		raw := []byte(f)
+		raw, end := []byte(f), time.Time{}
 		if encoded, ok := strings.CutPrefix(f, "whsec_"); ok {
 			var err error
+			if at := ""; strings.Contains(encoded, "@") {
+				encoded, at, _ = strings.Cut(encoded, "@")
+				if end, err = time.Parse(time.RFC3339, at); err != nil {
+					return nil, fmt.Errorf("%w: what follows @ is not a time like 2027-01-31T00:00:00Z", ErrKey)
+				}
+			}
 			if raw, err = base64.StdEncoding.Strict().DecodeString(encoded); err != nil {
 				return nil, fmt.Errorf("%w: what follows whsec_ is not base64", ErrKey)
 			}
@@ -71,7 +89,7 @@ func ParseKeys(s string) ([]Key, error) {
 		} else if len(raw) < 16 {
 			return nil, fmt.Errorf("%w: it must have at least 16 characters", ErrKey)
 		}
-		keys = append(keys, Key{func() []byte { return raw }})
+		keys = append(keys, Key{reveal: func() []byte { return raw }, end: end})
 	}
 	if len(keys) > maxKeys {
 		return nil, fmt.Errorf("%w: more than %d keys", ErrKey, maxKeys)
@@ -87,11 +105,15 @@ func (k Key) mac(id, timestamp string, body []byte) []byte {
 	return h.Sum(nil)
 }
 
-// Sign returns the value of the signature header: one signature per key, so that a receiver can change keys in its own time.
+// Sign returns the value of the signature header: one signature per key that counts at that time, so that a receiver can change
+// keys in its own time.
 func Sign(keys []Key, id string, at time.Time, body []byte) string {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	out := make([]string, 0, len(keys))
 	for _, k := range keys {
+		if !k.activeAt(at) {
+			continue
+		}
 		out = append(out, "v1,"+base64.StdEncoding.EncodeToString(k.mac(id, timestamp, body)))
 	}
 	return strings.Join(out, " ")
@@ -99,7 +121,10 @@ func Sign(keys []Key, id string, at time.Time, body []byte) string {
 
 // ErrSignature says that a signed request is not what it claims to be. Its text has the reason for the log; the caller's answer is the
 // same for all reasons.
-var ErrSignature = errors.New("notify: signature refused")
+var ErrSignature = errors.New("signing: signature refused")
+
+// ValidID reports whether id may be a webhook-id: 1 to 128 of A-Z, a-z, 0-9, "_" and "-".
+func ValidID(id string) bool { return webhookID.MatchString(id) }
 
 var (
 	webhookID        = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
@@ -109,6 +134,8 @@ var (
 // Verify checks a signed request and returns its webhook-id. Whether the id was used before is the caller's next question.
 //
 // Errors wrap ErrSignature.
+//
+// Source: section 3.2 of the protocol, steps 2 to 4.
 func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, error) {
 	refuse := func(why string) (string, error) { return "", fmt.Errorf("%w: %s", ErrSignature, why) }
 	var values [3]string
@@ -148,7 +175,7 @@ func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, erro
 			continue
 		}
 		for _, k := range keys { // every key against every entry, whatever was found before
-			if hmac.Equal(got, k.mac(id, timestamp, body)) {
+			if hmac.Equal(got, k.mac(id, timestamp, body)) && k.activeAt(now) {
 				good = true
 			}
 		}

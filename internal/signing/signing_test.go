@@ -1,4 +1,4 @@
-package notify
+package signing
 
 import (
 	"fmt"
@@ -43,6 +43,9 @@ func TestSignVectors(t *testing.T) {
 	require.Equal(t, vectorSig1, Sign(keys(t, "0123456789abcdef0123456789abcdef"), vectorID, at, []byte(vectorBody)), "plain text")
 	require.Equal(t, vectorSig2+" "+vectorSig1, Sign(keys(t, vectorKey2+","+vectorKey1), vectorID, at, []byte(vectorBody)))
 	require.Empty(t, Sign(nil, vectorID, at, nil))
+	ending := keys(t, vectorKey2+" "+vectorKey1+"@2026-01-01T00:00:01Z")
+	require.Equal(t, vectorSig2+" "+vectorSig1, Sign(ending, vectorID, at, []byte(vectorBody)))
+	require.Equal(t, 1, strings.Count(Sign(ending, vectorID, at.Add(time.Second), []byte(vectorBody)), "v1,"))
 }
 
 func TestVerifyMatrix(t *testing.T) {
@@ -67,6 +70,11 @@ func TestVerifyMatrix(t *testing.T) {
 	ok("299 s late", both, signed(vectorSig1), vectorBody, at.Add(299*time.Second))
 	ok("299 s early", both, signed(vectorSig1), vectorBody, at.Add(-299*time.Second))
 	ok("eight", both, signed(strings.Repeat(vectorSig2+" ", 7)+vectorSig1), vectorBody, at)
+
+	ending := keys(t, vectorKey2+" "+vectorKey1+"@"+at.Format(time.RFC3339))
+	ok("old key before its end", ending, signed(vectorSig1), vectorBody, at.Add(-time.Second))
+	refused("old key at its end", ending, signed(vectorSig1), vectorBody, at)
+	ok("new key after the end of the old one", ending, signed(vectorSig2), vectorBody, at)
 
 	refused("old key after rotation", keys(t, vectorKey2), signed(vectorSig1), vectorBody, at)
 	refused("no keys", nil, signed(vectorSig1), vectorBody, at)
@@ -109,7 +117,7 @@ func TestVerifyMatrix(t *testing.T) {
 }
 
 func TestParseKeys(t *testing.T) {
-	for _, bad := range []string{"short", "whsec_", "whsec_%%", "whsec_QUJD", strings.Repeat(vectorKey1+" ", 4)} {
+	for _, bad := range []string{"short", "whsec_", "whsec_%%", "whsec_QUJD", vectorKey1 + "@", vectorKey1 + "@tomorrow", strings.Repeat(vectorKey1+" ", 4)} {
 		_, err := ParseKeys(bad)
 		require.ErrorIs(t, err, ErrKey)
 		require.NotContains(t, err.Error(), "QUJD")
