@@ -153,7 +153,7 @@ type Teams struct {
 	PostTimeout   Seconds `env:"TEAMS_CONNECTION_TIMEOUT" envDefault:"30" doc:"Longest time for one post."`
 	TotalConns    int     `env:"TEAMS_TOTAL_CONNECTIONS" envDefault:"100" doc:"Posts under way at a time, all hosts together."`
 	ConnsPerHost  int     `env:"TEAMS_CONNECTIONS_PER_HOST" envDefault:"10" doc:"Connections to one host."`
-	DigestAbove   int     `env:"TEAMS_DIGEST_ABOVE" envDefault:"20" doc:"More waiting INFO to MEDIUM notifications than this in one channel are sent as one digest card. 0 switches digests off."`
+	DigestAbove   int     `env:"TEAMS_DIGEST_ABOVE" envDefault:"20" doc:"More waiting INFO to MEDIUM notifications than this in one channel are sent as one digest card; HIGH ones of one event type likewise, by themselves and first; CRITICAL ones always alone. 0 switches digests off."`
 	AllowInsecure bool    `env:"TEAMS_WEBHOOK_ALLOW_INSECURE" envDefault:"false" doc:"Allows http and loopback hosts. For tests and the demo only."`
 	SecurityEng   Secret  `env:"TEAMS_WEBHOOK_SECURITY_ENG" doc:"Workflows webhook of the channel of SECURITY_ENG, when Vault has none. While it is being changed: the new address, a blank, the one before. Stakeholders may share a webhook."`
 	CloudOps      Secret  `env:"TEAMS_WEBHOOK_CLOUDOPS" doc:"The same for CLOUDOPS."`

@@ -560,7 +560,7 @@ func (d *drain) nextMessage(ctx context.Context) (m message, ok bool, err error)
 			}
 			continue
 		}
-		if !cards.Priority(n.Priority).Urgent() && d.storm() {
+		if foldsWith(n, n) && d.storm(n) {
 			if m, ok, err = d.newDigest(ctx); ok || err != nil {
 				return m, ok, err
 			}
@@ -604,20 +604,31 @@ func (d *drain) read(ctx context.Context, limit int) error {
 	return nil
 }
 
-// foldable rows may be sent in a digest: not urgent, and never posted alone, else it could be shown twice under two ids.
-func foldable(n store.Notification) bool {
-	return !cards.Priority(n.Priority).Urgent() && n.RetryCount == 0 && n.DigestID == nil
+// foldsWith reports whether n may be sent in one digest with first: neither was posted alone before, else it could be shown twice under
+// two ids. What is not urgent is folded together; HIGH only with its like, so that the card says what it is about; CRITICAL never.
+func foldsWith(first, n store.Notification) bool {
+	if n.RetryCount != 0 || n.DigestID != nil {
+		return false
+	}
+	switch p := cards.Priority(first.Priority); {
+	case p == cards.Critical:
+		return false
+	case p == cards.High:
+		return cards.Priority(n.Priority) == cards.High && n.EventType == first.EventType
+	default:
+		return !cards.Priority(n.Priority).Urgent()
+	}
 }
 
-// storm reports whether so many rows wait that they are folded. A failing webhook is tried with a single row: a digest would
+// storm reports whether so many rows wait beside first that they are folded. A failing webhook is tried with a single row: a digest would
 // use up an attempt of all its rows.
-func (d *drain) storm() bool {
+func (d *drain) storm(first store.Notification) bool {
 	if d.opt.DigestAbove <= 0 || d.failing() {
 		return false
 	}
 	count := 0
 	for _, n := range d.buffer {
-		if foldable(n) {
+		if foldsWith(first, n) {
 			count++
 		}
 	}
@@ -630,12 +641,13 @@ func (d *drain) newDigest(ctx context.Context) (message, bool, error) {
 	if err := d.read(ctx, max(page, d.opt.DigestAbove+1, d.opt.DigestMax)); err != nil {
 		return message{}, false, err
 	}
-	if len(d.buffer) == 0 || cards.Priority(d.buffer[0].Priority).Urgent() || !d.storm() {
+	if len(d.buffer) == 0 || !d.storm(d.buffer[0]) {
 		return message{}, false, nil
 	}
+	first := d.buffer[0]
 	var members []store.Notification
 	for _, n := range d.buffer {
-		if foldable(n) && len(members) < d.opt.DigestMax {
+		if foldsWith(first, n) && len(members) < d.opt.DigestMax {
 			members = append(members, n)
 		}
 	}

@@ -85,7 +85,7 @@ type Options struct {
 	Concurrency int
 	// DigestAbove: more waiting INFO to MEDIUM rows than this are sent as one digest. 0 switches digests off.
 	DigestAbove int
-	// DigestMax is how many rows one digest may stand for (500).
+	// DigestMax is how many rows one digest may stand for (2000).
 	DigestMax int
 	// Budget is how long one task goes on (60 s). With the longest post it must stay below the task's timeout.
 	Budget time.Duration
@@ -114,7 +114,7 @@ func (o Options) withDefaults() Options {
 		o.Concurrency = 4
 	}
 	if o.DigestMax <= 0 {
-		o.DigestMax = 500
+		o.DigestMax = 2000
 	}
 	if o.Budget <= 0 {
 		o.Budget = time.Minute

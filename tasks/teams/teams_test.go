@@ -386,7 +386,7 @@ func TestStormIsFolded(t *testing.T) {
 }
 
 func TestAHugeStormIsSeveralDigests(t *testing.T) {
-	b := newBench(t, teams.Options{DigestAbove: 20, Concurrency: 1})
+	b := newBench(t, teams.Options{DigestAbove: 20, DigestMax: 500, Concurrency: 1})
 	for range 1010 {
 		b.record.add(t, cards.Low)
 	}
