@@ -32,7 +32,7 @@ func registerTeams(ctx context.Context, p *program, registry *prometheus.Registr
 		Environment: c.Environment, Links: app.Links(c), Fallback: cards.Stakeholder(c.Fallback), Now: p.app.Now,
 	}
 	if p.vault != nil {
-		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble)
+		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble, p.webhooksRotated)
 	}
 	if p.webhooks != nil {
 		o.Refused = p.webhooks.Hurry
@@ -50,6 +50,22 @@ func registerTeams(ctx context.Context, p *program, registry *prometheus.Registr
 	registry.MustRegister(notify.Collector(p.app.Directory, p.webhooks), teams.Circuits(p.app.Directory, breaker))
 	teams.New(p.app.Store, p.app.Directory, poster, limiter, breaker, p.app.Queue, teams.NewMetrics(registry), p.log, o).Register(p.router)
 	return nil
+}
+
+// webhooksRotated tells people that what they changed in Vault is in use. All workers find it; it is told once.
+func (p *program) webhooksRotated(ctx context.Context, version int) {
+	channels, err := p.app.Store.Tell(ctx, store.Event{
+		Key: fmt.Sprintf("webhooks/%s/%d", p.cfg.VaultPath, version),
+		Event: cards.Event{Type: cards.VaultSecretRotatedEvent, CorrelationID: "webhooks in Vault", Details: cards.SecretRotation{
+			Path: p.cfg.VaultPath, Version: version, UsedBy: "Teams webhooks of the workers",
+		}},
+	})
+	if err == nil && len(channels) > 0 {
+		err = p.app.Queue.Notify(ctx, channels...)
+	}
+	if err != nil {
+		p.log.WarnContext(ctx, "a change of the webhooks: not told", slog.String("error", err.Error()))
+	}
 }
 
 // webhookTrouble tells people of something in Vault that cannot be used as a webhook, in a channel that works. All workers find it; the

@@ -221,14 +221,14 @@ const firstRead = 10 * time.Second
 
 // WatchWebhooks reads the webhooks from Vault and returns what reads them again while the program runs. Without Vault, or when nobody is
 // to be notified, it is nil and the settings count alone. trouble is told of what cannot be used.
-func (a *App) WatchWebhooks(ctx context.Context, vault notify.KV, trouble func(ctx context.Context, p notify.Problem)) *notify.Watch {
+func (a *App) WatchWebhooks(ctx context.Context, vault notify.KV, trouble func(ctx context.Context, p notify.Problem), rotated func(ctx context.Context, version int)) *notify.Watch {
 	c := a.Config
 	if c.VaultAddr == "" || !c.Enabled {
 		return nil
 	}
 	w := notify.NewWatch(notify.WatchOptions{
 		Vault: vault, Path: c.VaultPath, Interval: c.VaultReload.D(), Directory: a.Directory, Environment: a.hooks,
-		Login: loginSettings(c), LoginChannels: c.OAuthChannels, Log: a.Log, Trouble: trouble,
+		Login: loginSettings(c), LoginChannels: c.OAuthChannels, Log: a.Log, Trouble: trouble, Rotated: rotated,
 	})
 	ctx, cancel := context.WithTimeout(ctx, firstRead)
 	defer cancel()

@@ -65,8 +65,8 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// Tell writes the notifications that are due: "vault.certificate.expiring" when one more threshold is reached, and
-// "nphies.api.error" when something new cannot be used. The record keeps each from being told twice, by whatever worker. One Watch
+// Tell writes the notifications that are due: "vault.certificate.expiring" when one more threshold is reached, "nphies.api.error" when
+// something new cannot be used, "vault.secret.rotation.complete" when something new is in use. The record keeps each from being told twice, by whatever worker. One Watch
 // is for one goroutine.
 func (w *Watch) Tell(ctx context.Context) error {
 	now := time.Now
@@ -86,6 +86,11 @@ func (w *Watch) Tell(ctx context.Context) error {
 		}
 		if c.Fingerprint == "" {
 			continue
+		}
+		if c.Reloads > 0 { // it came in place of another while this worker ran
+			events = append(events, store.Event{Key: "certificate/" + c.License + "/" + c.Fingerprint + "/in-use", Event: cards.Event{
+				Type: cards.VaultSecretRotatedEvent, CorrelationID: "certificate " + c.License, Details: cards.SecretRotation{Path: c.Source, UsedBy: usedBy(c.License)},
+			}})
 		}
 		days := int(math.Ceil(c.NotAfter.Sub(now()).Hours() / 24)) // the last day is 1: only 0 has expired
 		for _, t := range thresholds {

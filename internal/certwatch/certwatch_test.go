@@ -81,6 +81,16 @@ func TestEachThresholdIsToldOnce(t *testing.T) {
 	_, priorities := told()
 	require.Equal(t, []string{"CRITICAL", "CRITICAL", "HIGH", "HIGH", "MEDIUM", "MEDIUM"}, priorities)
 
+	// One that came into use while the worker ran is told, once.
+	c.states[0].Reloads = 1
+	for range 2 {
+		require.NoError(t, watch().Tell(t.Context()))
+	}
+	rotated, _ := told()
+	require.Equal(t, "vault.secret.rotation.complete", rotated[0])
+	require.Len(t, rotated, want+1)
+	c.states[0].Reloads, want = 0, want+1
+
 	// A renewed certificate starts anew.
 	c.states[0].Fingerprint, c.states[0].NotAfter = "bb", now.AddDate(0, 0, 10)
 	require.NoError(t, watch().Tell(t.Context()))

@@ -41,6 +41,8 @@ type WatchOptions struct {
 	Log           *slog.Logger
 	// Trouble is told of each problem once, as long as it stays the same; it may be nil.
 	Trouble func(ctx context.Context, p Problem)
+	// Rotated is told when another version of the secret came into use; it may be nil.
+	Rotated func(ctx context.Context, version int)
 }
 
 // Problem is something in the secret that cannot be used. The others of the secret are in use all the same.
@@ -60,6 +62,7 @@ type Watch struct {
 	poke  chan struct{}
 
 	mu       sync.Mutex
+	version  int                        // of the secret, in use; 0 before the first read
 	good     map[cards.Stakeholder]Hook // the last usable ones that the secret held
 	goodAuth Login                      // as the last usable one
 	goodWho  []cards.Stakeholder
@@ -131,6 +134,7 @@ func (w *Watch) Refresh(ctx context.Context) error {
 	defer w.mu.Unlock()
 	w.reads[fault.KindOf(err)]++
 	var fresh []Problem
+	rotated := false
 	switch {
 	case fault.Is(err, fault.NotFound):
 		w.say(ctx, slog.LevelInfo, "Vault has no secret with webhooks, the settings count", err)
@@ -146,8 +150,13 @@ func (w *Watch) Refresh(ctx context.Context) error {
 	default:
 		w.say(ctx, slog.LevelInfo, "webhooks are read from Vault", nil)
 		fresh = w.read(ctx, values, version)
+		rotated = w.version != 0 && version != w.version
+		w.version = version
 	}
 	w.apply(ctx)
+	if rotated && w.opt.Rotated != nil {
+		w.opt.Rotated(ctx, version)
+	}
 	if w.opt.Trouble != nil {
 		for _, p := range fresh { // told by way of what works now
 			w.opt.Trouble(ctx, p)
