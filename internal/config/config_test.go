@@ -46,6 +46,16 @@ func TestFormerNamesStayValid(t *testing.T) {
 	require.Equal(t, "https://x.example/?sig=1", c.Webhooks()["SRE"].Reveal())
 }
 
+func TestWebhookHosts(t *testing.T) {
+	c, err := config.LoadFrom(map[string]string{"TEAMS_WEBHOOK_ALLOWED_HOSTS": ".Logic.azure.example, flow.example"})
+	require.NoError(t, err)
+	require.Equal(t, []string{".logic.azure.example", "flow.example"}, c.WebhookHosts())
+	for _, bad := range []string{"*", ".com", "https://x.example", "x.example/", "a_b.example"} {
+		_, err := config.LoadFrom(map[string]string{"TEAMS_WEBHOOK_ALLOWED_HOSTS": bad})
+		require.ErrorContains(t, err, "TEAMS_WEBHOOK_ALLOWED_HOSTS", bad)
+	}
+}
+
 func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 	for name, tt := range map[string]struct{ value, want string }{
 		"NPHIES_POLL_COUNT":       {"101", "NPHIES_POLL_COUNT: 101 is not allowed; want 1 to 100"},
@@ -56,6 +66,10 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"LOG_LEVEL":               {"loud", `LOG_LEVEL: "loud" is not allowed; want debug, info, warn, error`},
 		"NPHIES_BASE_URL":         {"hsb.nphies.sa", "NPHIES_BASE_URL: not an address; want http:// or https://"},
 		"HTTP_ADDR":               {"9090", `HTTP_ADDR: "9090" is not an address; want host:port or :port`},
+		"TEAMS_TLS_MIN_VERSION":   {"1.1", `TEAMS_TLS_MIN_VERSION: "1.1" is not allowed; want 1.2, 1.3`},
+		"TEAMS_FALLBACK_CHANNEL":  {"sre", `TEAMS_FALLBACK_CHANNEL: "sre" is not allowed; want SECURITY_ENG, CLOUDOPS, RUNTIME_ENG, DEVOPS, SRE, COMPLIANCE, NPHIES_INTEGRATION, PMO`},
+		"TEAMS_BREAK_AFTER":       {"0", "TEAMS_BREAK_AFTER: 0 is not allowed; want 1 to 1000"},
+		"TEAMS_WEBHOOK_RELOAD":    {"0", "TEAMS_WEBHOOK_RELOAD: must be more than 0"},
 		"TEAMS_AUDIT_TABLE":       {"other", `TEAMS_AUDIT_TABLE: "other" is not allowed; want teams_notifications`},
 		"NPHIES_CLIENT_CERT_FILE": {"x.pem", "NPHIES_CLIENT_CERT_FILE: set it together with NPHIES_CLIENT_KEY_FILE"},
 		"REDIS_KEY_FILE":          {"x.key", "REDIS_CERT_FILE: set it together with REDIS_KEY_FILE"},

@@ -49,6 +49,7 @@ type watched struct {
 	d        *Directory
 	log      bytes.Buffer
 	problems []Problem
+	rotated  []int
 }
 
 func newWatched(t *testing.T, o WatchOptions, environment map[cards.Stakeholder]string) *watched {
@@ -64,6 +65,7 @@ func newWatched(t *testing.T, o WatchOptions, environment map[cards.Stakeholder]
 	o.Vault, o.Path, o.Directory = w.vault, "secret/teams/webhooks", d
 	o.Log = slog.New(slog.NewJSONHandler(&w.log, nil))
 	o.Trouble = func(_ context.Context, p Problem) { w.problems = append(w.problems, p) }
+	o.Rotated = func(_ context.Context, version int) { w.rotated = append(w.rotated, version) }
 	w.Watch = NewWatch(o)
 	return w
 }
@@ -100,6 +102,8 @@ func TestWebhooksFromVault(t *testing.T) {
 	require.NoError(t, w.Refresh(t.Context()))
 	require.Equal(t, midURL, w.url(cards.SRE))
 	require.Empty(t, w.url(cards.Compliance), "taken out of Vault and not in the settings")
+	require.NoError(t, w.Refresh(t.Context()))
+	require.Equal(t, []int{w.vault.version}, w.rotated, "another version is in use: told once, and the first is none")
 
 	w.vault.set(nil, errAway)
 	require.Error(t, w.Refresh(t.Context()))

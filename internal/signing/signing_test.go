@@ -90,6 +90,24 @@ func TestVerifyMatrix(t *testing.T) {
 		b[3+i] ^= 1
 		refused(fmt.Sprint("bit in signature ", i), keys(t, vectorKey1), signed(string(b)), vectorBody, at)
 	}
+	for i := range []byte(vectorBody) {
+		for bit := range 8 {
+			b := []byte(vectorBody)
+			b[i] ^= 1 << bit
+			refused(fmt.Sprint("bit in body ", i, bit), both, signed(vectorSig1), string(b), at)
+		}
+	}
+	for header, value := range map[string]string{HeaderID: vectorID, HeaderTimestamp: strconv.Itoa(vectorTime)} {
+		for i := range []byte(value) {
+			for bit := range 7 {
+				b := []byte(value)
+				b[i] ^= 1 << bit
+				h := signed(vectorSig1)
+				h.Set(header, string(b))
+				refused(fmt.Sprint("bit in ", header, i, bit), both, h, vectorBody, at)
+			}
+		}
+	}
 	for header, value := range map[string]string{
 		HeaderID: "act_01JH8W9V3T0000000000000002", HeaderTimestamp: strconv.Itoa(vectorTime + 1),
 	} {
