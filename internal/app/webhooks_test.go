@@ -46,7 +46,7 @@ func TestWebhooksOfTheSettings(t *testing.T) {
 	h, ok = a.Directory.Hook("PMO")
 	require.True(t, ok)
 	require.False(t, h.Login.IsZero())
-	require.Nil(t, a.WatchWebhooks(t.Context(), nil, nil), "without Vault")
+	require.Nil(t, a.WatchWebhooks(t.Context(), nil, nil, nil), "without Vault")
 	require.True(t, a.Directory.Known())
 
 	for name, env := range map[string]map[string]string{
@@ -80,7 +80,7 @@ func TestWatchWebhooks(t *testing.T) {
 		_, ok := a.Directory.Fallback(string(p.Stakeholder), "SRE")
 		require.True(t, ok, "what works is in use when trouble is told")
 		told = append(told, p)
-	})
+	}, nil)
 	require.NotNil(t, w)
 	require.Len(t, told, 1)
 	for _, who := range []string{"SRE", "PMO"} {
@@ -88,10 +88,10 @@ func TestWatchWebhooks(t *testing.T) {
 		require.True(t, ok, who)
 	}
 	away := &fault.Error{Kind: fault.Unavailable, Safe: "away", Err: errors.New("x")}
-	require.NotNil(t, a.WatchWebhooks(t.Context(), kv{err: away}, nil), "Vault away does not keep a program from starting")
+	require.NotNil(t, a.WatchWebhooks(t.Context(), kv{err: away}, nil, nil), "Vault away does not keep a program from starting")
 	require.False(t, a.Directory.Known())
 
 	off, err := openWith(t, map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "x", "TEAMS_WEBHOOK_ENABLED": "false"})
 	require.NoError(t, err)
-	require.Nil(t, off.WatchWebhooks(t.Context(), kv{}, nil), "nobody is to be notified")
+	require.Nil(t, off.WatchWebhooks(t.Context(), kv{}, nil, nil), "nobody is to be notified")
 }
