@@ -131,7 +131,7 @@ func condition(m message, a alert) store.Condition {
 	l := a.Labels
 	c := store.Condition{Type: cards.PrometheusAlertEvent, Identity: identity(a)}
 	detail := cmp.Or(a.Annotations["summary"], a.Annotations["description"], m.CommonAnnotations["summary"])
-	switch cards.EventType(l["event_type"]) { //nolint:exhaustive // the others cannot come from here
+	switch cards.EventType(l["event_type"]) {
 	case cards.PodCrashLoopEvent:
 		c.Type, c.Details = cards.PodCrashLoopEvent, cards.Pod{
 			Cluster: cmp.Or(l["cluster"], "default"), Namespace: l["namespace"], Workload: cmp.Or(l["workload"], l["deployment"], l["statefulset"], l["container"], l["pod"]), Pod: l["pod"],

@@ -153,6 +153,7 @@ type broken struct{}
 func (broken) Raise(context.Context, store.Condition) ([]string, error) {
 	return nil, errors.New("away")
 }
+
 func (broken) Clear(context.Context, cards.EventType, string) ([]string, error) {
 	return nil, errors.New("away")
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -24,9 +25,9 @@ func told(t *testing.T, s *store.Store, what cards.EventType) []store.Notificati
 	list, err := s.Notifications(t.Context(), nil, 1000)
 	require.NoError(t, err)
 	var out []store.Notification
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].EventType == string(what) {
-			out = append(out, list[i])
+	for _, n := range slices.Backward(list) {
+		if n.EventType == string(what) {
+			out = append(out, n)
 		}
 	}
 	return out
@@ -38,7 +39,7 @@ func TestAConditionIsToldNowAndThen(t *testing.T) {
 	ctx := t.Context()
 	raise := func(c store.Condition) int {
 		t.Helper()
-		_, err := s.Raise(ctx, c)
+		_, err := s.Raise(t.Context(), c)
 		require.NoError(t, err)
 		return len(told(t, s, c.Type))
 	}

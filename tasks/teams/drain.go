@@ -610,10 +610,10 @@ func foldsWith(first, n store.Notification) bool {
 	if n.RetryCount != 0 || n.DigestID != nil {
 		return false
 	}
-	switch p := cards.Priority(first.Priority); {
-	case p == cards.Critical:
+	switch cards.Priority(first.Priority) { //nolint:exhaustive // the others are alike
+	case cards.Critical:
 		return false
-	case p == cards.High:
+	case cards.High:
 		return cards.Priority(n.Priority) == cards.High && n.EventType == first.EventType
 	default:
 		return !cards.Priority(n.Priority).Urgent()
