@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -56,12 +57,10 @@ func (s *site) useVault() *kept {
 	for _, who := range stakeholders {
 		delete(s.env, "TEAMS_WEBHOOK_"+who)
 	}
-	for name, value := range map[string]string{
+	maps.Copy(s.env, map[string]string{
 		"VAULT_ADDR": v.Addr, "VAULT_APPROLE_MOUNT": name, "VAULT_ROLE_ID": id.Data["role_id"].(string), "VAULT_SECRET_ID": secret.Data["secret_id"].(string),
 		"TEAMS_WEBHOOK_VAULT_PATH": "secret/" + k.path, "TEAMS_WEBHOOK_RELOAD": "0.2",
-	} {
-		s.env[name] = value
-	}
+	})
 	return k
 }
 

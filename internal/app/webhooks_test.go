@@ -3,8 +3,6 @@ package app_test
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"maps"
 	"testing"
 
@@ -25,7 +23,7 @@ func openWith(t *testing.T, env map[string]string) (*app.App, error) {
 	maps.Copy(all, env)
 	cfg, err := config.LoadFrom(all)
 	require.NoError(t, err)
-	a, err := app.Open(t.Context(), cfg, slog.New(slog.NewTextHandler(io.Discard, nil)), 2)
+	a, err := app.Open(t.Context(), cfg, testenv.Discard(), 2)
 	if err == nil {
 		t.Cleanup(a.Close)
 	}
@@ -70,7 +68,9 @@ type kv struct {
 	err    error
 }
 
-func (v kv) ReadKV(context.Context, string) (map[string]string, int, error) { return v.values, 1, v.err }
+func (v kv) ReadKV(context.Context, string) (map[string]string, int, error) {
+	return v.values, 1, v.err
+}
 
 func TestWatchWebhooks(t *testing.T) {
 	a, err := openWith(t, map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "x", "TEAMS_WEBHOOK_PMO": hookURL + "3"})

@@ -27,7 +27,7 @@ const (
 	TokenScope = "https://service.flow.microsoft.com//.default" //nolint:gosec // an address, no secret
 )
 
-// ErrLogin: what should be a Login is not one. The text never shows a secret.
+// ErrLogin says that what should be a Login is not one. The text never shows a secret.
 var ErrLogin = errors.New("notify: unusable login for a webhook")
 
 // LoginSettings make a Login.

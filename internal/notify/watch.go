@@ -66,8 +66,8 @@ type Watch struct {
 	good     map[cards.Stakeholder]Hook // the last usable ones that the secret held
 	goodAuth Login                      // as the last usable one
 	goodWho  []cards.Stakeholder
-	told     string // what was last said about reading
-	missing  string
+	told     string                       // what was last said about reading
+	missing  string                       // what was last said about that
 	state    map[cards.Stakeholder]string // as it was last, printable
 	problems map[Problem]bool
 	reads    map[fault.Kind]int
@@ -137,18 +137,18 @@ func (w *Watch) Refresh(ctx context.Context) error {
 	rotated := false
 	switch {
 	case fault.Is(err, fault.NotFound):
-		w.say(ctx, slog.LevelInfo, "Vault has no secret with webhooks, the settings count", err)
+		w.say(ctx, err)
 		err, w.good, w.goodAuth, w.goodWho = nil, nil, Login{}, nil
 	case fault.Is(err, fault.Unavailable):
 		if ctx.Err() == nil {
-			w.say(ctx, slog.LevelWarn, "webhooks cannot be read from Vault", err)
+			w.say(ctx, err)
 		}
 		return err
 	case err != nil:
-		w.say(ctx, slog.LevelWarn, "webhooks cannot be read from Vault", err)
+		w.say(ctx, err)
 		w.opt.Directory.SetKnown(true) // a person must act; until then the settings and what was read before count
 	default:
-		w.say(ctx, slog.LevelInfo, "webhooks are read from Vault", nil)
+		w.say(ctx, nil)
 		fresh = w.read(ctx, values, version)
 		rotated = w.version != 0 && version != w.version
 		w.version = version
@@ -166,16 +166,22 @@ func (w *Watch) Refresh(ctx context.Context) error {
 }
 
 // say logs how reading goes when that has changed.
-func (w *Watch) say(ctx context.Context, level slog.Level, what string, err error) {
-	text := what
-	attrs := []slog.Attr{slog.String("path", w.opt.Path)}
+func (w *Watch) say(ctx context.Context, err error) {
+	path, text := slog.String("path", w.opt.Path), "ok"
 	if err != nil {
-		text += err.Error()
-		attrs = append(attrs, slog.String("error", err.Error()))
+		text = err.Error()
 	}
-	if text != w.told {
-		w.told = text
-		w.opt.Log.LogAttrs(ctx, level, what, attrs...)
+	if text == w.told {
+		return
+	}
+	w.told = text
+	switch {
+	case err == nil:
+		w.opt.Log.LogAttrs(ctx, slog.LevelInfo, "webhooks are read from Vault", path)
+	case fault.Is(err, fault.NotFound):
+		w.opt.Log.LogAttrs(ctx, slog.LevelInfo, "Vault has no secret with webhooks, the settings count", path)
+	default:
+		w.opt.Log.LogAttrs(ctx, slog.LevelWarn, "webhooks cannot be read from Vault", path, slog.String("error", text))
 	}
 }
 
@@ -322,12 +328,9 @@ func (w *Watch) apply(ctx context.Context) {
 			}
 		}
 	}
-	names := ""
-	for _, m := range warnings {
-		names += " " + string(m.Stakeholder)
-	}
-	if names != w.missing {
-		w.missing = names
+	missing := fmt.Sprint(warnings)
+	if missing != w.missing {
+		w.missing = missing
 		for _, m := range warnings {
 			w.opt.Log.LogAttrs(ctx, slog.LevelWarn, "a channel is missing", slog.String("stakeholder", string(m.Stakeholder)), slog.String("warning", m.Text))
 		}

@@ -74,8 +74,8 @@ func ParseKeys(s string) ([]Key, error) {
 		raw, end := []byte(f), time.Time{}
 		if encoded, ok := strings.CutPrefix(f, "whsec_"); ok {
 			var err error
-			if at := ""; strings.Contains(encoded, "@") {
-				encoded, at, _ = strings.Cut(encoded, "@")
+			if value, at, ending := strings.Cut(encoded, "@"); ending {
+				encoded = value
 				if end, err = time.Parse(time.RFC3339, at); err != nil {
 					return nil, fmt.Errorf("%w: what follows @ is not a time like 2027-01-31T00:00:00Z", ErrKey)
 				}

@@ -135,9 +135,9 @@ func TestConformance(t *testing.T) {
 				query = "&sig=TopSecret"
 			}
 			b.hooks(t, map[cards.Stakeholder]string{cards.SRE: e.URL + path + query})
-			real := notify.NewPoster(notify.Options{AllowInsecure: true, Timeout: 200 * time.Millisecond})
-			t.Cleanup(real.Close)
-			b.teams.answer = func(p notify.Post) notify.Result { return real.Post(t.Context(), p) }
+			wire := notify.NewPoster(notify.Options{AllowInsecure: true, Timeout: 200 * time.Millisecond})
+			t.Cleanup(wire.Close)
+			b.teams.answer = func(p notify.Post) notify.Result { return wire.Post(t.Context(), p) }
 			id := b.record.add(t, cards.High)
 			began := b.clock.now()
 			b.until(t, func() bool { n := b.record.get(id); return n.SentAt != nil || n.DeadAt != nil })
