@@ -610,7 +610,7 @@ func foldsWith(first, n store.Notification) bool {
 	if n.RetryCount != 0 || n.DigestID != nil {
 		return false
 	}
-	switch cards.Priority(first.Priority) { //nolint:exhaustive // the others are alike
+	switch cards.Priority(first.Priority) {
 	case cards.Critical:
 		return false
 	case cards.High:
