@@ -62,6 +62,12 @@ func (r *Router) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	start := time.Now()
 	err := safe(r.run(ctx, t, log))
 	took := time.Since(start)
+	if err != nil && !IsFailure(err) && Final(ctx, err) {
+		// asynq would archive it all the same. The work is not to blame: the record still wishes for it, and the reconciler makes a new task.
+		log.WarnContext(ctx, "left to the reconciler: one of our servers was away at the last attempt", slog.String("error", fault.Of(err).Error()))
+		r.observe(t.Type(), string(fault.Unavailable), took)
+		return nil
+	}
 	switch {
 	case err == nil:
 		r.observe(t.Type(), "ok", took)

@@ -10,7 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/shopspring/decimal"
 
+	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/nphiessim"
+	"github.com/claimlinc/nphiesq/tasks"
 )
 
 // settleLimit is how long everything may take to come to rest after the fault; brokenLimit the same where a promise is broken on
@@ -32,6 +34,7 @@ func drillOne(ctx context.Context, o options, s scenario, sabotage string, stder
 		err = t.play(ctx, s, r)
 	}
 	if err != nil {
+		r.unplayed = true
 		r.problem("%v", err)
 	}
 	r.Took = time.Since(start)
@@ -194,6 +197,36 @@ func (t *site) books(ctx context.Context, s scenario, r *result) error {
 	if letters > 0 {
 		r.problem("%d dead letters are left, though the fault is over", letters)
 	}
+	if n := len(record); n != len(t.claims) {
+		r.problem("the record has %d claims, %d were handed in", n, len(t.claims))
+	}
+	return t.schedule(ctx, r)
+}
+
+// schedule looks into Redis: what failed for good is in the record, and no work of claims is left over.
+func (t *site) schedule(ctx context.Context, r *result) error {
+	rc, err := broker.Connect(t.env["REDIS_URL"])
+	if err != nil {
+		return err
+	}
+	defer rc.Close()
+	insp := broker.New(rc).Inspector()
+	for _, queue := range tasks.Queues() {
+		info, err := insp.GetQueueInfo(queue)
+		if err != nil {
+			continue // nothing was ever in it, or it was lost with Redis
+		}
+		var letters int
+		if err := t.pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE queue = $1`, queue).Scan(&letters); err != nil {
+			return err
+		}
+		if info.Archived > letters {
+			r.problem("%s: %d tasks are archived in Redis, %d are in the record", queue, info.Archived, letters)
+		}
+		if queue == tasks.QueueSubmit && info.Pending+info.Retry+info.Scheduled > 0 {
+			r.problem("%s: %d tasks are left, though every claim has its outcome", queue, info.Pending+info.Retry+info.Scheduled)
+		}
+	}
 	return nil
 }
 
@@ -208,9 +241,14 @@ func (t *site) cards(ctx context.Context, s scenario, r *result, nphies map[stri
 		r.Cards++
 	}
 	type key struct{ number, event, channel string }
-	wanted := map[key]bool{}
+	wanted, twoVersions := map[key]bool{}, map[key]bool{}
 	for number, c := range nphies {
 		outcome := "nphies.claim.approved"
+		if c.Behaviour == "REISSUE" { // two versions, and two cards of the same event
+			for _, channel := range audience {
+				twoVersions[key{number, outcome, channel}] = true
+			}
+		}
 		if c.Final == "rejected" {
 			outcome = "nphies.claim.rejected"
 		}
@@ -234,6 +272,9 @@ func (t *site) cards(ctx context.Context, s scenario, r *result, nphies map[stri
 		case !ok:
 			r.CardsMissing++
 			r.problem("Teams never showed %s of %q in %s", event, number, channel)
+		case card.Duplicates > 0 && !s.repeats:
+			r.CardsTwice += card.Duplicates
+			r.problem("the card %s was posted %d times", id, 1+card.Duplicates)
 		case card.Changed && !s.again:
 			r.CardsTwice++
 			r.problem("the card %s came again with another body", id)
@@ -253,6 +294,7 @@ func (t *site) cards(ctx context.Context, s scenario, r *result, nphies map[stri
 		case n == 0:
 			r.CardsMissing++
 			r.problem("there is no %s of %s in %s", k.event, k.number, k.channel)
+		case twoVersions[k] && n == 2:
 		case n > 1:
 			r.CardsTwice += n - 1
 			r.problem("%s of %s came %d times to %s", k.event, k.number, n, k.channel)

@@ -175,6 +175,11 @@ func prove(ctx context.Context, o options, chosen []scenario, stdout io.Writer) 
 		if ctx.Err() != nil {
 			return 1
 		}
+		if r.unplayed {
+			blind++
+			_, _ = fmt.Fprintf(stdout, "%-22s could not be played: %s\n", s.name, r.Problems[0])
+			continue
+		}
 		if r.OK {
 			blind++
 			_, _ = fmt.Fprintf(stdout, "%-22s BLIND: %s was broken and nothing noticed\n", s.name, s.guards)
@@ -245,6 +250,8 @@ type result struct {
 	Recovered    time.Duration `json:"recovered_ns"`
 	Took         time.Duration `json:"took_ns"`
 	Problems     []string      `json:"problems,omitempty"`
+	// unplayed: the scenario could not be played to its end, so it says nothing about any promise.
+	unplayed bool
 }
 
 func (r *result) problem(format string, args ...any) {

@@ -44,6 +44,8 @@ type scenario struct {
 	check func(ctx context.Context, t *site, r *result)
 	// again: cards that left since a backup leave once more, under their old ids.
 	again bool
+	// repeats: Teams' answer, or the note of it, may be lost: then a card is posted again, under its id and with the same body.
+	repeats bool
 	// apiCards is the most nphies.api.error events that the fault may cause.
 	apiCards int
 }
@@ -61,19 +63,19 @@ func scenarios() []scenario {
 			fault: func(context.Context, *site) (time.Time, error) { return time.Now(), nil },
 		},
 		{
-			name: "kill-submitting", what: "kill -9 of a worker while NPHIES has the claim", short: true, guards: sabotage.NoTakeOver, limit: deathLimit,
+			name: "kill-submitting", repeats: true, what: "kill -9 of a worker while NPHIES has the claim", short: true, guards: sabotage.NoTakeOver, limit: deathLimit,
 			fault: killAt("claim-request", before),
 		},
 		{
-			name: "kill-processed", what: "kill -9 of a worker when NPHIES has processed the claim, and not answered", limit: deathLimit,
+			name: "kill-processed", repeats: true, what: "kill -9 of a worker when NPHIES has processed the claim, and not answered", limit: deathLimit,
 			fault: killAt("claim-request", after),
 		},
 		{
-			name: "kill-answered", what: "kill -9 of a worker right after the answer", limit: deathLimit,
+			name: "kill-answered", repeats: true, what: "kill -9 of a worker right after the answer", limit: deathLimit,
 			fault: killAt("claim-request", answered),
 		},
 		{
-			name: "kill-polling", what: "kill -9 of a worker when its poll has emptied the mailbox", limit: 30 * time.Second,
+			name: "kill-polling", repeats: true, what: "kill -9 of a worker when its poll has emptied the mailbox", limit: 30 * time.Second,
 			fault: killAt("poll-request", after), check: oneReader,
 		},
 		{
@@ -102,8 +104,26 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "graceful-stop", what: "SIGTERM of a worker under load: it finishes what it has begun",
-			fault: func(_ context.Context, t *site) (time.Time, error) {
+			name: "graceful-stop", what: "SIGTERM of a worker that waits for slow answers: it finishes what it has begun",
+			fault: func(ctx context.Context, t *site) (time.Time, error) {
+				// Four claims are with NPHIES, and their answers take three seconds: much longer than anything else in the drill.
+				waiting := make(chan struct{}, 100)
+				t.gate(0).set(func(g *gate) {
+					g.after = func(event string) {
+						if event == "claim-request" {
+							waiting <- struct{}{}
+							wait(ctx, 3*time.Second)
+						}
+					}
+				})
+				defer t.gate(0).set(func(g *gate) { g.after = nil })
+				for range 2 {
+					select {
+					case <-waiting:
+					case <-time.After(30 * time.Second):
+						return time.Now(), errors.New("the worker sends no claims")
+					}
+				}
 				began := time.Now()
 				t.workers[0].stop()
 				if code := t.workers[0].cmd.ProcessState.ExitCode(); code != 0 {
@@ -113,7 +133,7 @@ func scenarios() []scenario {
 			},
 			check: func(_ context.Context, t *site, r *result) {
 				for _, c := range t.sim.Claims() {
-					if c.Received > 1 {
+					if c.Received > 1 && c.Behaviour != "REISSUE" {
 						r.problem("%s was sent %d times: something was run again", c.Identifier.Value, c.Received)
 					}
 				}
@@ -132,7 +152,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "redis-hung", what: "Redis accepts connections and answers nothing for 10 s",
+			name: "redis-hung", repeats: true, what: "Redis accepts connections and answers nothing for 10 s",
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				err := t.redis.Freeze()
 				wait(ctx, outage)
@@ -183,14 +203,14 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "postgres-restarted", what: "PostgreSQL is restarted", short: true,
+			name: "postgres-restarted", repeats: true, what: "PostgreSQL is restarted", short: true,
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				t.postgres.Stop()
 				return time.Now(), t.postgres.Start(ctx)
 			},
 		},
 		{
-			name: "postgres-crashed", what: "PostgreSQL is killed and stays away for 10 s",
+			name: "postgres-crashed", repeats: true, what: "PostgreSQL is killed and stays away for 10 s",
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				t.postgres.Kill()
 				wait(ctx, outage)
@@ -198,7 +218,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "postgres-hung", what: "PostgreSQL accepts connections and answers nothing for 10 s",
+			name: "postgres-hung", repeats: true, what: "PostgreSQL accepts connections and answers nothing for 10 s",
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				err := t.postgres.Freeze()
 				wait(ctx, outage)
@@ -207,7 +227,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "postgres-cut", what: "all connections to PostgreSQL are cut, again and again",
+			name: "postgres-cut", repeats: true, what: "all connections to PostgreSQL are cut, again and again",
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				for range 10 {
 					_, _ = t.pool.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`) // cut itself, now and then
@@ -217,7 +237,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "postgres-failover", what: "the primary is killed, the synchronous standby promoted", servers: postgresPair,
+			name: "postgres-failover", repeats: true, what: "the primary is killed, the synchronous standby promoted", servers: postgresPair,
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				p, err := t.pair.Primary(ctx)
 				if err != nil {
@@ -289,7 +309,7 @@ func scenarios() []scenario {
 			fault: simFault(outage, nphiessim.Fault{Match: "teams", Kind: nphiessim.Fault500}),
 		},
 		{
-			name: "teams-hanging", what: "Teams takes ten cards and cuts the connection, then hangs for 10 s", guards: sabotage.NewWebhookID,
+			name: "teams-hanging", repeats: true, what: "Teams takes ten cards and cuts the connection, then hangs for 10 s", guards: sabotage.NewWebhookID,
 			fault: func(ctx context.Context, t *site) (time.Time, error) {
 				return simFault(outage, nphiessim.Fault{Match: "teams", Kind: nphiessim.FaultCutAfter, Count: 10}, nphiessim.Fault{Match: "teams", Kind: nphiessim.FaultHang})(ctx, t)
 			},
@@ -311,7 +331,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "restored", what: "all is lost but a backup of PostgreSQL: restore it and go on", again: true,
+			name: "restored", repeats: true, what: "all is lost but a backup of PostgreSQL: restore it and go on", again: true,
 			fault: restore,
 		},
 	}
@@ -395,7 +415,7 @@ func budgetKept(ctx context.Context, t *site, r *result) {
 		r.problem("count attempts: %v", err)
 		return
 	}
-	if most := len(t.claims) + 15; attempts > most {
+	if most := len(t.claims) + 30; attempts > most {
 		r.problem("%d attempts for %d claims: the outage used up their budgets", attempts, len(t.claims))
 	}
 }
@@ -445,6 +465,9 @@ func startOrder(ctx context.Context, t *site) (time.Time, error) {
 func restore(ctx context.Context, t *site) (time.Time, error) {
 	t.pause.Lock() // what is handed in after the backup would be lost with it: that is for a standby to prevent, not for a backup
 	defer t.pause.Unlock()
+	if err := until(ctx, 30*time.Second, "enqueue has taken in what it was given", func() bool { return int64(t.promises()) >= t.fed.Load() }); err != nil {
+		return time.Time{}, err
+	}
 	dump := filepath.Join(t.dir, "backup")
 	if err := pgTool(ctx, "pg_dump", "-Fc", "-f", dump, "-d", t.env["DATABASE_URL"]); err != nil {
 		return time.Time{}, err

@@ -59,8 +59,9 @@ type site struct {
 	// loading is closed when all claims are promised.
 	loading chan struct{}
 
-	// pause keeps the load waiting.
+	// pause keeps the load waiting. fed counts the claims that were given to enqueue.
 	pause sync.Mutex
+	fed   atomic.Int64
 
 	mu       sync.Mutex
 	promised map[string]time.Time // by claim number: when enqueue said so
@@ -280,7 +281,7 @@ func until(ctx context.Context, limit time.Duration, what string, cond func() bo
 }
 
 // behaviours is the load's mix of what payers do.
-var behaviours = map[string]int{"APPROVE": 4, "PARTIAL": 1, "REJECT": 1, "PEND": 3, "PEND-REJECT": 1, "QUEUED": 1, "PEND-PARTIAL": 1}
+var behaviours = map[string]int{"APPROVE": 4, "PARTIAL": 1, "REJECT": 1, "PEND": 3, "PEND-REJECT": 1, "QUEUED": 1, "PEND-PARTIAL": 1, "REISSUE": 1}
 
 func newSite(ctx context.Context, o options, s scenario, sabotage string) (*site, error) {
 	t := &site{
@@ -540,6 +541,7 @@ func (t *site) handIn(ctx context.Context, claims []claim, pace time.Duration) {
 			if _, err := feed.Write(append(slices.Clone(c.line), '\n')); err != nil {
 				return
 			}
+			t.fed.Add(1)
 			wait(ctx, pace)
 		}
 	}()

@@ -24,7 +24,7 @@ type deadCmd struct {
 
 // letterFilter chooses dead letters on the command line.
 type letterFilter struct {
-	Queue     string `help:"Only of this queue: nphies-submit, nphies-eligibility, nphies-poll, teams."`
+	Queue     string `help:"Only of this queue: nphies-eligibility, nphies-submit, nphies-priorauth, nphies-status, nphies-cancel, nphies-poll or teams."`
 	ErrorKind string `help:"Only with this kind of error (network, api, certificate, …)."`
 	Reference string `help:"Only of this claim number, eligibility number, licence or channel."`
 }

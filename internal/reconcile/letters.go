@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -115,6 +118,7 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 			return err
 		}
 		row.ClaimID, row.License, row.Reference = &c.ID, c.License, c.Identifier.Value
+		row.Superseded = c.State.Outcome() || episodeOf(d.ID) < c.Episode
 		if c.FirstFailedAt != nil {
 			row.FirstFailedAt = *c.FirstFailedAt
 		}
@@ -132,6 +136,7 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 			return err
 		}
 		row.EligibilityID, row.License, row.Reference = &c.ID, c.License, c.Identifier.Value
+		row.Superseded = c.State.Answered() || episodeOf(d.ID) < c.Episode
 		if c.FirstFailedAt != nil {
 			row.FirstFailedAt = *c.FirstFailedAt
 		}
@@ -149,6 +154,7 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 			return err
 		}
 		row.FHIRTaskID, row.License, row.Reference = &x.ID, x.License, x.Identifier.Value
+		row.Superseded = x.State.Answered() || episodeOf(d.ID) < x.Episode
 		if x.FirstFailedAt != nil {
 			row.FirstFailedAt = *x.FirstFailedAt
 		}
@@ -167,6 +173,15 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 		}
 	}
 	return nil
+}
+
+// episodeOf reads the budget of attempts that a task belongs to from its id ("….submit.2"). An id of another make belongs to the latest.
+func episodeOf(taskID string) int {
+	n, err := strconv.Atoi(taskID[strings.LastIndexByte(taskID, '.')+1:])
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
 }
 
 func errorType(k fault.Kind) string {

@@ -287,6 +287,9 @@ func (r *Reconciler) missing(ctx context.Context, what string, find func(context
 // overdue asks after pending claims of which nothing was heard in time: first in the mailbox, then at the payer, and at last by sending
 // their bytes again, to which NPHIES answers with what it has on file.
 func (r *Reconciler) overdue(ctx context.Context) error {
+	if err := r.reissues(ctx); err != nil {
+		return err
+	}
 	list, err := r.store.OverdueClaims(ctx, page)
 	if err != nil || len(list) == 0 {
 		return err
@@ -328,6 +331,25 @@ func (r *Reconciler) overdue(ctx context.Context) error {
 	}
 	r.found(ctx, foundOverdue, "claim", taken+len(inMailbox))
 	return errors.Join(errs...)
+}
+
+// reissuesPerLook bounds how many adjudicated claims ask at a time: they must not stand before new ones.
+const reissuesPerLook = 50
+
+// reissues lets adjudicated claims ask whether an answer of theirs was lost with a poll. Should a task get lost, the claim asks again after a
+// while.
+func (r *Reconciler) reissues(ctx context.Context) error {
+	wishes, err := r.store.ReissuesToAskFor(ctx, reissuesPerLook)
+	if err != nil {
+		return err
+	}
+	for _, w := range wishes {
+		if _, err := r.queue.Enqueue(ctx, submission(w)); err != nil {
+			return err
+		}
+	}
+	r.found(ctx, foundOverdue, "adjudicated claim", len(wishes))
+	return nil
 }
 
 // resend makes a new task for a pending claim.

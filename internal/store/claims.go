@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,6 +89,8 @@ type Claim struct {
 	SubmittedAt   *time.Time
 	AdjudicatedAt *time.Time
 	NextPollAt    *time.Time
+	// AskAgain: it has its answer, and asks whether a reissued one was lost.
+	AskAgain bool
 	// Corrects is the claim that this one replaces.
 	Corrects *uuid.UUID
 	// PreAuthRef is what an authorization gives, valid from PreAuthStart to PreAuthEnd, dates as sent.
@@ -100,14 +104,14 @@ type Claim struct {
 const claimColumns = `id, use, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
 	amount_claimed, amount_approved, amount_patient, items_approved, disposition, error_kind, error_code, error_text, header_id, bundle_id,
 	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, preauth_ref, preauth_start, preauth_end,
-	corrects, created_at, updated_at`
+	ask_again, corrects, created_at, updated_at`
 
 func scanClaim(row pgx.CollectableRow) (Claim, error) {
 	var c Claim
 	err := row.Scan(&c.ID, &c.Use, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
 		&c.Claimed, &c.Approved, &c.PatientShare, &c.ItemsApproved, &c.Disposition, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID,
 		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt,
-		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.Corrects, &c.CreatedAt, &c.UpdatedAt)
+		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.AskAgain, &c.Corrects, &c.CreatedAt, &c.UpdatedAt)
 	return c, err
 }
 
@@ -153,32 +157,58 @@ func notOver(number, why string) error {
 	return &fault.Error{Op: "keep claim", Kind: fault.Conflict, Safe: number + ", which it corrects, is " + why, Permanent: true, Err: ErrNotOver}
 }
 
+// sameSystem is how two namespaces compare: letter case and a slash at the end make no difference.
+func sameSystem(a, b string) bool {
+	return strings.EqualFold(strings.TrimRight(a, "/"), strings.TrimRight(b, "/"))
+}
+
 // replaceable finds the claim of ours that a corrected one replaces, and refuses one that may still be paid, itself or by an
-// earlier correction. The row stays locked, so that of two corrections at once one is refused.
+// earlier correction. A namespace that does not fit any claim of this number might be a slip: then all of them count. The rows stay
+// locked, so that of two corrections at once one is refused.
 func replaceable(ctx context.Context, tx pgx.Tx, n NewClaim) (*uuid.UUID, error) {
 	for _, prior := range n.Replaces {
-		c, err := oneClaim(ctx, tx, `license = $1 AND identifier_value = $2 AND ($3 = '' OR identifier_system = $3) AND use = 'claim' FOR UPDATE`, n.License, prior.Value, prior.System)
-		if errors.Is(err, pgx.ErrNoRows) || errors.Is(err, pgx.ErrTooManyRows) {
-			continue // not of our making: the payer knows
-		}
+		rows, err := tx.Query(ctx, `SELECT `+claimColumns+` FROM claims WHERE license = $1 AND identifier_value = $2 AND use = 'claim' ORDER BY id FOR UPDATE`, n.License, prior.Value)
 		if err != nil {
 			return nil, err
 		}
-		if !c.State.Outcome() || c.State == Approved {
-			return nil, notOver(c.Identifier.Value, string(c.State)+": wait for its rejection or error, or cancel it, else both may be paid")
-		}
-		var other string
-		err = tx.QueryRow(ctx, `SELECT identifier_value FROM claims WHERE corrects = $1 AND state NOT IN ('error', 'rejected', 'cancelled')
-			AND NOT (identifier_system = $2 AND identifier_value = $3) LIMIT 1`, c.ID, n.Identifier.System, n.Identifier.Value).Scan(&other)
-		if err == nil {
-			return nil, notOver(c.Identifier.Value, "replaced by "+other+" already; correct that one once it is over")
-		}
-		if !errors.Is(err, pgx.ErrNoRows) {
+		found, err := pgx.CollectRows(rows, scanClaim)
+		if err != nil {
 			return nil, err
 		}
-		return &c.ID, nil
+		if fit := slices.DeleteFunc(slices.Clone(found), func(c Claim) bool { return !sameSystem(c.Identifier.System, prior.System) }); len(fit) > 0 {
+			found = fit
+		}
+		for _, c := range found {
+			if err := over(ctx, tx, c, n.Identifier); err != nil {
+				return nil, err
+			}
+		}
+		if len(found) == 1 {
+			return &found[0].ID, nil
+		}
 	}
 	return nil, nil //nolint:nilnil // most claims replace none
+}
+
+// over reports, as an ErrNotOver, why a claim may not be replaced.
+func over(ctx context.Context, tx pgx.Tx, c Claim, by Identifier) error {
+	number := c.Identifier.Value
+	switch {
+	case !c.State.Outcome(), c.State == Approved:
+		return notOver(number, string(c.State)+": wait for its rejection or error, or cancel it, else both may be paid")
+	case c.ErrorCode == codeDiscarded && c.Attempts > 0:
+		return notOver(number, "given up here without an answer of NPHIES, which may have it all the same: cancel it first, else both may be paid")
+	}
+	var other string
+	err := tx.QueryRow(ctx, `SELECT identifier_value FROM claims WHERE corrects = $1 AND state NOT IN ('error', 'rejected', 'cancelled')
+		AND NOT (identifier_system = $2 AND identifier_value = $3) LIMIT 1`, c.ID, by.System, by.Value).Scan(&other)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return notOver(number, "replaced by "+other+" already; correct that one once it is over")
 }
 
 // CreateClaim keeps a claim and its request bytes in one transaction and returns its row. created is false when the claim was
@@ -326,7 +356,7 @@ func (s *Store) ClaimCounts(ctx context.Context) ([]StateCount, error) {
 func (s *Store) BeginSubmit(ctx context.Context, id uuid.UUID) (c Claim, request uuid.UUID, body []byte, send bool, err error) {
 	err = s.tx(ctx, "begin submission", func(tx pgx.Tx) error {
 		c, err = oneClaim(ctx, tx, `id = $1 FOR UPDATE`, id)
-		if err != nil || c.State.Outcome() {
+		if err != nil || (c.State.Outcome() && !c.AskAgain) {
 			return err
 		}
 		if paused, err := s.isPaused(ctx, tx, c.License, c.Payer); err != nil || paused {
@@ -435,6 +465,11 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		return Applied{}, err
 	}
 	out := Applied{Before: c.State, Claim: c}
+	if c.AskAgain { // whatever it says: this was asked for
+		if _, err := tx.Exec(ctx, `UPDATE claims SET ask_again = false WHERE id = $1`, c.ID); err != nil {
+			return Applied{}, err
+		}
+	}
 	detail := a.Detail
 	if len(detail) == 0 {
 		detail = []byte("{}")
@@ -481,11 +516,15 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 	} else if !a.RecheckAt.IsZero() {
 		c.NextPollAt = &a.RecheckAt
 	}
+	step := StepPoll
+	if c.AskAgain && !a.State.Outcome() {
+		c.NextPollAt, step = &now, StepBytes
+	}
 	if _, err := tx.Exec(ctx, `UPDATE claims SET state = $2, amount_approved = $3, amount_patient = $4, items_approved = $5, disposition = $6,
-		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, overdue_step = 0, first_failed_at = NULL,
+		error_kind = $7, error_code = $8, error_text = $9, submitted_at = $10, adjudicated_at = $11, next_poll_at = $12, overdue_step = $16, first_failed_at = NULL,
 		preauth_ref = $13, preauth_start = $14, preauth_end = $15 WHERE id = $1`,
 		c.ID, string(a.State), a.Approved, a.PatientShare, a.ItemsApproved, a.Disposition, a.Trouble.Kind, a.Trouble.Code, a.Trouble.Text,
-		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt, a.PreAuthRef, a.PreAuthStart, a.PreAuthEnd); err != nil {
+		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt, a.PreAuthRef, a.PreAuthStart, a.PreAuthEnd, step); err != nil {
 		return out, err
 	}
 	if err := settleDeadLetters(ctx, tx, "claim_id", c.ID); err != nil {
@@ -580,12 +619,13 @@ func (s *Store) wishes(ctx context.Context, sql string, args ...any) ([]Wish, er
 	return out, wrap("read wishes", err)
 }
 
-// RenewClaim gives a claim whose task was lost a new budget of attempts, unless somebody did so since episode. It returns the
-// new episode, or 0 when there was nothing to do.
+// RenewClaim gives a claim whose task was lost a new budget of attempts, unless somebody did so since episode, or it waits for a person as a
+// dead letter. It returns the new episode, or 0 when there was nothing to do.
 func (s *Store) RenewClaim(ctx context.Context, id uuid.UUID, episode int) (int, error) {
 	var next int
 	err := s.pool.QueryRow(ctx, `UPDATE claims SET episode = episode + 1 WHERE id = $1 AND episode = $2
-		AND state IN ('received', 'submitting', 'pending', 'pended') RETURNING episode`, id, episode).Scan(&next)
+		AND state IN ('received', 'submitting', 'pending', 'pended')
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.claim_id = $1 AND d.state = 'open') RETURNING episode`, id, episode).Scan(&next)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}
@@ -621,6 +661,13 @@ func (s *Store) OverdueClaims(ctx context.Context, limit int) ([]Overdue, error)
 		return o, err
 	})
 	return out, wrap("read overdue claims", err)
+}
+
+// ReissuesToAskFor takes at most limit adjudicated claims that are to ask for a reissued answer, the latest adjudicated first, and gives each a new
+// budget of attempts. The caller enqueues them.
+func (s *Store) ReissuesToAskFor(ctx context.Context, limit int) ([]Wish, error) {
+	return s.wishes(ctx, `UPDATE claims SET asked_at = $1, episode = episode + 1 WHERE id IN (SELECT c.id FROM claims c WHERE c.ask_again AND c.state IN ('approved', 'partial', 'rejected') AND (c.asked_at IS NULL OR c.asked_at < $2)
+		AND `+notPaused("$1")+` ORDER BY c.adjudicated_at DESC LIMIT $3) RETURNING id, episode, use`, s.opt.Now(), s.opt.Now().Add(-recheckPause), limit)
 }
 
 // OverdueStep moves claims on to their next step, due at a time. A claim that was answered meanwhile, or has moved on, stays.

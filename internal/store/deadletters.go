@@ -48,6 +48,9 @@ type DeadLetter struct {
 	Reason        string
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+
+	// Superseded: the work behind it went on under another task, or has its answer. Not a column: such a letter is resolved from the start.
+	Superseded bool `db:"-"`
 }
 
 const letterColumns = `id, queue, task_type, task_id, episode, payload, claim_id, eligibility_id, fhir_task_id, license, reference, retried, error_kind, error_code,
@@ -79,13 +82,17 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 		d.Episode = 1
 		// A task that was archived by hand has no failure; it is told from another only by being there.
 		if len(last) == 1 {
-			if last[0].State == LetterOpen || d.LastFailedAt.IsZero() || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
+			// Only a task that a person let run again can fail a second time.
+			if last[0].State != LetterRetrying || d.LastFailedAt.IsZero() || !d.LastFailedAt.After(last[0].LastFailedAt.Add(sameFailure)) {
 				id = last[0].ID
 				return nil
 			}
 			d.Episode = last[0].Episode + 1
 		}
 		d.ID, d.State = newID(), LetterOpen
+		if d.Superseded {
+			d.State, d.Reason = LetterResolved, "the work went on under another task"
+		}
 		if d.LastFailedAt.IsZero() {
 			d.FirstFailedAt, d.LastFailedAt = s.opt.Now(), s.opt.Now()
 		}
@@ -250,6 +257,9 @@ func (s *Store) DiscardLetter(ctx context.Context, d Decision) (Decided, error) 
 	})
 }
 
+// codeDiscarded is the error code of what a person gave up.
+const codeDiscarded = "discarded"
+
 // ErrReason says that a decision came without a reason.
 var ErrReason = &fault.Error{Op: "decide", Kind: fault.Invalid, Safe: "a reason is needed", Permanent: true}
 
@@ -258,6 +268,16 @@ func (s *Store) decide(ctx context.Context, verb string, next LetterState, d Dec
 		return out, ErrReason
 	}
 	err = s.tx(ctx, verb+" dead letter", func(tx pgx.Tx) error {
+		// An answer locks the claim first and then its letters: so does a decision.
+		if _, err := tx.Exec(ctx, `SELECT 1 FROM claims WHERE id = (SELECT claim_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT 1 FROM eligibility_checks WHERE id = (SELECT eligibility_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT 1 FROM fhir_tasks WHERE id = (SELECT fhir_task_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
+			return err
+		}
 		found, err := letters(ctx, tx, `WHERE id = $1 FOR UPDATE`, d.ID)
 		if err != nil {
 			return err

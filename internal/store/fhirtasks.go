@@ -288,7 +288,8 @@ func (s *Store) FHIRTasksToSend(ctx context.Context, before time.Time, after uui
 func (s *Store) RenewFHIRTask(ctx context.Context, id uuid.UUID, episode int) (int, error) {
 	var next int
 	err := s.pool.QueryRow(ctx, `UPDATE fhir_tasks SET episode = episode + 1 WHERE id = $1 AND episode = $2
-		AND state IN ('received', 'submitting') RETURNING episode`, id, episode).Scan(&next)
+		AND state IN ('received', 'submitting')
+		AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.fhir_task_id = $1 AND d.state = 'open') RETURNING episode`, id, episode).Scan(&next)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, nil
 	}

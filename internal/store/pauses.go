@@ -40,7 +40,7 @@ const pauseColumns = `license, payer, error_kind, error_code, error_text, failur
 // pausing is a condition on a row p of pauses that holds work back; now names the argument with the time. The breaker of a licence
 // is tried by a poll, which costs no claim an attempt: until that got through, claims wait, for up to two minutes more, lest nobody polls.
 func pausing(now string) string {
-	return `(p.until IS NULL OR p.until > ` + now + ` OR (p.breaker AND p.payer = '' AND p.until > p.since AND p.half_open_at IS NULL
+	return `(p.until IS NULL OR (p.until > ` + now + ` AND NOT (p.breaker AND p.half_open_at IS NOT NULL)) OR (p.breaker AND p.payer = '' AND p.until > p.since AND p.half_open_at IS NULL
 		AND p.until > ` + now + ` - interval '2 minutes'))`
 }
 
@@ -92,7 +92,7 @@ func (s *Store) Pause(ctx context.Context, n NewPause, events func(p Pause, bega
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if known && (p.Until == nil || p.Until.After(now)) {
+		if known && (p.Until == nil || (p.Until.After(now) && p.HalfOpenAt == nil)) {
 			return nil
 		}
 		before := p
@@ -159,7 +159,7 @@ func (s *Store) EndPauses(ctx context.Context, license, payer, operation string)
 		}
 	}
 	tag, err := s.pool.Exec(ctx, `DELETE FROM pauses WHERE license = $1 AND payer IN ('', $2)
-		AND ((until IS NOT NULL AND ($3 = '' OR NOT breaker OR until = since OR half_open_at < $5)) OR (error_kind = $4 AND operation = $3 AND operation <> ''))`,
+		AND ((until IS NOT NULL AND ($3 = '' OR NOT breaker OR (until = since AND operation = $3) OR half_open_at < $5)) OR (error_kind = $4 AND operation = $3 AND operation <> ''))`,
 		license, payer, operation, string(fault.Certificate), s.opt.Now().Add(-halfOpen))
 	return tag.RowsAffected(), wrap("end pause", err)
 }

@@ -114,17 +114,27 @@ func (s *Store) KeepPollAnswer(ctx context.Context, license string, m Message, a
 	return id, err
 }
 
-// askThemselves makes all pending claims of a licence due for sending their bytes, at once or when they last did so ten minutes ago.
+// reissueWindow is how old an answer may be for its claim to ask whether a reissued one was lost. Older ones are asked for by hand.
+const reissueWindow = 7 * 24 * time.Hour
+
+// askThemselves makes all pending claims of a licence due for sending their bytes, at once or when they last did so ten minutes ago; and lets those
+// that were adjudicated lately ask whether their payer has reissued its answer. Those that are with NPHIES just now ask once they are
+// pending: their answer may have been in the mailbox before we heard that they are taken in.
 func (s *Store) askThemselves(ctx context.Context, tx pgx.Tx, license string) (int64, error) {
 	tag, err := tx.Exec(ctx, `UPDATE claims SET overdue_step = $4, next_poll_at = greatest($2, asked_at + $3)
 		WHERE license = $1 AND state IN ('pending', 'pended')`, license, s.opt.Now(), recheckPause, StepBytes)
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE claims SET ask_again = true WHERE license = $1 AND (state = 'submitting' OR (state IN ('approved', 'partial', 'rejected')
+		AND adjudicated_at > $2 AND (asked_at IS NULL OR asked_at < $3)))`, license, s.opt.Now().Add(-reissueWindow), s.opt.Now().Add(-recheckPause))
 	return tag.RowsAffected(), err
 }
 
-// PollNotSent takes back a send that never left: nothing can be lost with it.
-func (s *Store) PollNotSent(ctx context.Context, license string) error {
+// PollNotSent takes back a send of this poll that never left: nothing can be lost with it.
+func (s *Store) PollNotSent(ctx context.Context, license string, id uuid.UUID) error {
 	_, err := s.pool.Exec(ctx, `UPDATE poll_state SET in_flight_sends = in_flight_sends - 1, in_flight = CASE WHEN in_flight_sends > 1 THEN in_flight END
-		WHERE license = $1 AND in_flight IS NOT NULL`, license)
+		WHERE license = $1 AND in_flight = $2`, license, id)
 	return wrap("note unsent poll", err)
 }
 

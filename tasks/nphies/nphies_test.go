@@ -369,6 +369,46 @@ func TestPollSentAgainMayHaveLostMore(t *testing.T) {
 	require.NoError(t, b.submit(lost))
 	require.Equal(t, store.Approved, b.get(lost).State)
 
+	// One that is with NPHIES at that moment: its answer was in the lost one, before we heard that it is taken in.
+	crossing := b.claim("PEND")
+	b.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+		b.intercept = nil
+		b.sim.NPHIES().ServeHTTP(httptest.NewRecorder(), r) // taken in, and its answer waits
+		b.sim.SetFaults(nphiessim.Fault{Match: "poll-request", Kind: nphiessim.FaultCutAfter, Count: 1})
+		require.True(t, fault.Is(b.poll(), fault.Network))
+		require.NoError(t, b.poll())
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	}
+	require.Error(t, b.submit(crossing))
+	require.Equal(t, store.Submitting, b.get(crossing).State)
+	require.True(t, b.get(crossing).AskAgain)
+	b.answer("BV-00542", 1)
+	require.NoError(t, b.submit(crossing))
+	require.Equal(t, store.Pending, b.get(crossing).State)
+	due, err = b.store.OverdueClaims(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, crossing, due[0].ID, "it asks at once")
+	require.NoError(t, b.submit(crossing))
+	require.Equal(t, store.Approved, b.get(crossing).State)
+
+	// One that has its answer: a reissued one may have been lost.
+	reissued := b.claim("REISSUE")
+	require.NoError(t, b.submit(reissued))
+	require.Equal(t, store.Approved, b.get(reissued).State)
+	b.sim.SetFaults(nphiessim.Fault{Match: "poll-request", Kind: nphiessim.FaultCutAfter, Count: 1})
+	require.Error(t, b.poll())
+	require.NoError(t, b.poll())
+	require.Equal(t, store.Approved, b.get(reissued).State)
+	asks, err := b.store.ReissuesToAskFor(t.Context(), 10)
+	require.NoError(t, err)
+	require.Contains(t, asks, store.Wish{ID: reissued, Episode: 2, Kind: store.UseClaim})
+	for _, w := range asks {
+		require.NoError(t, b.submit(w.ID))
+		require.False(t, b.get(w.ID).AskAgain)
+	}
+	require.Equal(t, store.Partial, b.get(reissued).State)
+
 	// Once in ten minutes at most.
 	slow := b.claim("NEVER")
 	require.NoError(t, b.submit(slow))

@@ -140,7 +140,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		if nphiesclient.DeliveryOf(err) == nphiesclient.DeliveryNotSent {
 			wctx, cancel := afterwards(ctx)
 			defer cancel()
-			if err := h.store.PollNotSent(wctx, license); err != nil {
+			if err := h.store.PollNotSent(wctx, license, id); err != nil {
 				return false, err
 			}
 		}
@@ -176,7 +176,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 // giveUp takes what the poll in flight would have brought as lost.
 func (h *Handlers) giveUp(ctx context.Context, license string) error {
 	if sabotage.On(sabotage.ForgetLostPoll) {
-		return h.store.PollNotSent(ctx, license)
+		return nil
 	}
 	n, err := h.store.GiveUpPoll(ctx, license)
 	if err != nil {

@@ -77,8 +77,8 @@ func (h *Handlers) submitFailed(ctx context.Context, claim store.Claim, err erro
 	if h.pause(ctx, claim.License, claim.Payer, cards.OperationSubmission, err, h.later(claim.ID, claim.Episode, h.store.RenewClaim, again)) {
 		return nil
 	}
-	if (claim.State == store.Pending || claim.State == store.Pended) && tasks.Final(ctx, err) {
-		return nil // it only asked for an answer that may still come; the next time to ask is set
+	if (claim.State == store.Pending || claim.State == store.Pended || claim.AskAgain) && tasks.Final(ctx, err) {
+		return nil // it only asked for an answer that may still come; it asks again later
 	}
 	return err
 }
