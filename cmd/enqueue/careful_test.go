@@ -160,3 +160,29 @@ func TestLostMessagesAreAskedFor(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "restored", trail[0].Reason)
 }
+
+// TestACorrectionIsNotFooledByNames: the namespace in another spelling is the same claim, and what was given up after it was sent may be
+// with NPHIES all the same.
+func TestACorrectionIsNotFooledByNames(t *testing.T) {
+	site(t)
+	pool := testenvPool(t)
+	_, _, code := enq(t, corrected(t, "A", ""), "submit", "-")
+	require.Zero(t, code)
+	var system string
+	require.NoError(t, pool.QueryRow(t.Context(), `UPDATE claims SET state = 'pending' RETURNING identifier_system`).Scan(&system))
+	for i, spelling := range []string{strings.ToUpper(system), system + "/", "http://slip.example/claim"} {
+		doc := strings.Replace(corrected(t, fmt.Sprint("B", i), "A"), `"claim_number": "A"`, fmt.Sprintf(`"claim_number": "A", "claim_system": %q`, spelling), 1)
+		out, _, code := enq(t, doc, "submit", "-")
+		require.Equal(t, 1, code, spelling)
+		require.Contains(t, out, "A, which it corrects, is pending", spelling)
+	}
+	for attempts, want := range map[int]int{2: 1, 0: 0} {
+		_, err := pool.Exec(t.Context(), `UPDATE claims SET state = 'error', error_code = 'discarded', attempts = $1 WHERE identifier_value = 'A'`, attempts)
+		require.NoError(t, err)
+		out, _, code := enq(t, corrected(t, fmt.Sprint("C", attempts), "A"), "submit", "-")
+		require.Equal(t, want, code, out)
+		if want == 1 {
+			require.Contains(t, out, "given up here without an answer of NPHIES")
+		}
+	}
+}

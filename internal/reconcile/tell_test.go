@@ -107,3 +107,57 @@ func TestWhatComesRoundIsToldAsFailed(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, list, "on record all the same")
 }
+
+// TestOurOwnOutageMakesNoDeadLetter: asynq archives a task at its last attempt whatever the error; the work is left to the reconciler.
+func TestOurOwnOutageMakesNoDeadLetter(t *testing.T) {
+	b := newBench(t)
+	c := b.claim(1)
+	task := tasks.NewSubmit(c.ID, 1)
+	_, err := b.queue.Enqueue(t.Context(), task, asynq.MaxRetry(1))
+	require.NoError(t, err)
+	var runs atomic.Int32
+	b.serve(tasks.QueueSubmit, tasks.TypeSubmit, func(context.Context, *asynq.Task) error {
+		if runs.Add(1) == 1 {
+			return &fault.Error{Op: "x", Kind: fault.Network, Safe: "refused"}
+		}
+		return &fault.Error{Op: "x", Kind: fault.Unavailable, Safe: "PostgreSQL is away"}
+	}, func() bool { return b.state(task) == "completed" })
+	require.EqualValues(t, 2, runs.Load())
+	b.now = b.now.Add(time.Minute)
+	b.once()
+	require.Equal(t, "pending", b.state(tasks.NewSubmit(c.ID, 2)), "with a new budget")
+	list, err := b.store.DeadLetters(t.Context(), store.LetterFilter{})
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+// TestATaskThatWasOvertakenIsNoDeadLetter: its claim has its answer, or another task; and what waits for a person is not taken over.
+func TestATaskThatWasOvertakenIsNoDeadLetter(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	answered, renewed, dead := b.claim(1), b.claim(2), b.claim(3)
+	for _, c := range []store.Claim{answered, renewed, dead} {
+		task := tasks.NewSubmit(c.ID, 1)
+		_, err := b.queue.Enqueue(ctx, task)
+		require.NoError(t, err)
+		require.NoError(t, b.queue.Inspector().ArchiveTask(task.Queue, task.ID))
+	}
+	_, err := b.pool.Exec(ctx, `UPDATE claims SET state = 'approved' WHERE id = $1`, answered.ID)
+	require.NoError(t, err)
+	_, err = b.store.RenewClaim(ctx, renewed.ID, 1)
+	require.NoError(t, err)
+	b.once()
+	open, err := b.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
+	require.NoError(t, err)
+	require.Len(t, open, 1)
+	require.Equal(t, &dead.ID, open[0].ClaimID)
+	all, err := b.store.DeadLetters(ctx, store.LetterFilter{})
+	require.NoError(t, err)
+	require.Len(t, all, 3, "on record they all are")
+	require.Len(t, b.told(cards.TaskDLQEvent), 1)
+
+	_, err = b.pool.Exec(ctx, `INSERT INTO leases VALUES ('claim', $1, gen_random_uuid(), 'h', now(), now())`, dead.ID.String())
+	require.NoError(t, err)
+	require.NoError(t, b.Abandoned(ctx))
+	require.Empty(t, b.state(tasks.NewSubmit(dead.ID, 2)), "it waits for a person")
+}

@@ -108,6 +108,29 @@ func TestWithoutPollsABrokenWayIsTriedByClaims(t *testing.T) {
 	require.Empty(t, b.pauses())
 }
 
+// TestPollsInBetweenDoNotHideThatClaimsFail: a poll that goes well says nothing about claims.
+func TestPollsInBetweenDoNotHideThatClaimsFail(t *testing.T) {
+	b := newBench(t)
+	id := b.claim("APPROVE")
+	for range 4 {
+		b.away(true)
+		require.Error(t, b.submit(id))
+		b.away(false)
+		require.NoError(t, b.poll())
+	}
+	b.away(true)
+	require.NoError(t, b.submit(id), "the fifth in a row")
+	require.Len(t, b.pauses(), 1)
+
+	// A poll that gets through before the pause is over lets the claims go on at once.
+	b.away(false)
+	require.NoError(t, b.poll())
+	require.Equal(t, []uuid.UUID{id}, b.waiting())
+	require.NoError(t, b.submit(id))
+	require.Equal(t, store.Approved, b.get(id).State)
+	require.Empty(t, b.pauses())
+}
+
 func TestASuccessInBetweenMendsTheWay(t *testing.T) {
 	b := newBench(t)
 	id := b.claim("APPROVE")
