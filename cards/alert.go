@@ -1,11 +1,14 @@
 package cards
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Alert is the details of "prometheus.alert.firing": what Alertmanager reported.
 type Alert struct {
 	Name      string    `json:"name"`
-	Severity  string    `json:"severity"`            // its label: "critical" is CRITICAL, "error" and "high" are HIGH
+	Severity  string    `json:"severity"`            // its label: "critical" and "page" are CRITICAL, "error" and "high" are HIGH
 	Subject   string    `json:"subject,omitempty"`   // its instance, pod or queue
 	Job       string    `json:"job,omitempty"`       // its job or service
 	Namespace string    `json:"namespace,omitempty"` // of Kubernetes
@@ -18,8 +21,8 @@ type Alert struct {
 }
 
 func routeAlert(d Alert, p Priority, s []Stakeholder) (Priority, []Stakeholder) {
-	switch d.Severity {
-	case "critical":
+	switch strings.ToLower(d.Severity) {
+	case "critical", "page":
 		return Critical, s
 	case "error", "high":
 		return High, s

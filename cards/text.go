@@ -28,7 +28,7 @@ var secrets = []struct {
 	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}`), "$1 [redacted]"},
 	{regexp.MustCompile(`\bhv[sbr]\.[A-Za-z0-9_-]+`), "[redacted Vault token]"},
 	{regexp.MustCompile(`\bwhsec_[A-Za-z0-9+/=_-]+`), "[redacted key]"},
-	{regexp.MustCompile(`(?i)([?&;\s]|^)(sig=)[^&\s"']+`), "$1$2[redacted]"},
+	{regexp.MustCompile(`(?i)(^|[^a-z]|u0026|%26|%3f)(sig(?:=|%3d))[^&\s"'\\)]+`), "$1$2[redacted]"},
 	{regexp.MustCompile(`(?i)\b([a-z_-]*(?:password|passwd|secret|token|api_?key))(["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s"'&,;]+)`), "$1$2[redacted]"},
 	{regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]+@`), "$1[redacted]@"},
 }
@@ -43,6 +43,7 @@ var personal = []struct {
 	{regexp.MustCompile(`(?:\+|\b00)?\b966[ -]?5\d[ -]?\d{3}[ -]?\d{4}\b`), "[masked]"},
 	{regexp.MustCompile(`\b05\d[ -]?\d{3}[ -]?\d{4}\b`), "[masked]"},
 	{regexp.MustCompile(`\b[12]\d{9}\b`), "[masked]"},
+	{regexp.MustCompile(`[١٢۱۲][٠-٩۰-۹]{9}`), "[masked]"},
 }
 
 // mask replaces what may identify a person in free text. The details structs have no field for such data; this is the net
@@ -90,7 +91,7 @@ func cleaned(s string, isolates bool) string {
 		}
 		return r
 	}, s)
-	return Redact(mention.ReplaceAllString(s, "‹$1"))
+	return Redact(mention.ReplaceAllString(strings.ReplaceAll(s, "{{", "{ {"), "‹$1")) // {{DATE()}} and {{TIME()}} are read even in texts
 }
 
 // line is clean on one line. It reads the first maxLine bytes.

@@ -99,12 +99,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var channels []string
+	again := false
 	for _, x := range m.Alerts {
 		to, err := h.take(r.Context(), m, x)
 		if err != nil {
 			h.log.WarnContext(r.Context(), "alert not kept", slog.String("error", err.Error()))
-			http.Error(w, "cannot be kept now, send it again", http.StatusServiceUnavailable)
-			return
+			again = true
 		}
 		channels = append(channels, to...)
 	}
@@ -114,14 +114,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.log.WarnContext(r.Context(), "notifications wait for the reconciler", slog.String("error", err.Error()))
 		}
 	}
+	if again {
+		http.Error(w, "cannot be kept now, send it again", http.StatusServiceUnavailable)
+		return
+	}
 	_, _ = fmt.Fprintf(w, "%d alerts\n", len(m.Alerts))
 }
 
+// lapse is how long an alert holds of which nothing is heard: its end may have been lost. Alertmanager repeats it every repeat_interval,
+// four hours unless set otherwise.
+const lapse = 25 * time.Hour
+
 func (h *Handler) take(ctx context.Context, m message, a alert) ([]string, error) {
+	for _, texts := range []map[string]string{a.Labels, a.Annotations, m.CommonAnnotations} {
+		for k, v := range texts {
+			texts[k] = strings.ReplaceAll(v, "\x00", "") // PostgreSQL cannot keep it
+		}
+	}
 	c := condition(m, a)
 	if a.Status == "resolved" {
 		return h.store.Clear(ctx, c.Type, c.Identity)
 	}
+	c.Lapse = lapse
 	return h.store.Raise(ctx, c)
 }
 

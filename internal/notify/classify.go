@@ -88,9 +88,16 @@ func Classify(host string, status int, header http.Header, body []byte, now time
 		r.Code = cards.SafeLine(answer.Error.Code, 64)
 		text = answer.Error.Message
 	}
+	if status == http.StatusBadRequest && r.Code == flowOff {
+		r.Class = Config
+	}
 	r.Safe = safeText(status, r.Code, text)
 	return r
 }
+
+// flowOff is the code with which Power Automate answers, under status 400, while the flow is switched off or deleted: the message is
+// not at fault.
+const flowOff = "WorkflowTriggerIsNotEnabled"
 
 // classOf is the class of an HTTP status.
 func classOf(status int) Class {

@@ -166,7 +166,7 @@ func (p *Poster) token(ctx context.Context, l Login) (string, *Result) {
 	}
 	malformed := json.Unmarshal(body, &answer) != nil
 	if res.StatusCode != http.StatusOK {
-		r := Result{Class: Config, Safe: cards.SafeLine(fmt.Sprintf("no token for the webhook: HTTP %d %s", res.StatusCode, answer.Error), maxSafe)}
+		r := Result{Class: Config, Throttled: res.StatusCode == http.StatusTooManyRequests, Safe: cards.SafeLine(fmt.Sprintf("no token for the webhook: HTTP %d %s", res.StatusCode, answer.Error), maxSafe)}
 		if classOf(res.StatusCode) == Temporary {
 			r.Class = Temporary
 			r.RetryAfter = retryAfter(Temporary, res.Header, p.now())

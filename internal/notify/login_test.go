@@ -127,7 +127,7 @@ func TestNoToken(t *testing.T) {
 	}{
 		{"wrong secret", "other-s3cr3t", nil, Result{Class: Config, Safe: "no token for the webhook: HTTP 400 invalid_client"}},
 		{"away", "s3cr+t&=", answer(503, ""), Result{Class: Temporary, Safe: "no token for the webhook: HTTP 503 "}},
-		{"slow down", "s3cr+t&=", answer(429, "", "Retry-After", "7"), Result{Class: Temporary, Safe: "no token for the webhook: HTTP 429 ", RetryAfter: 7 * time.Second}},
+		{"slow down", "s3cr+t&=", answer(429, "", "Retry-After", "7"), Result{Class: Temporary, Throttled: true, Safe: "no token for the webhook: HTTP 429 ", RetryAfter: 7 * time.Second}},
 		{"redirect", "s3cr+t&=", answer(302, "", "Location", s.URL+"/hook"), Result{Class: Config, Safe: "no token for the webhook: HTTP 302 "}},
 		{"no JSON", "s3cr+t&=", answer(200, "<html>"), Result{Class: Config, Safe: "no token for the webhook: the token endpoint answered something else"}},
 		{"no token", "s3cr+t&=", answer(200, `{"token_type":"Bearer","expires_in":3599}`), Result{Class: Config, Safe: "no token for the webhook: the token endpoint answered something else"}},

@@ -13,6 +13,9 @@ import (
 	"github.com/claimlinc/nphiesq/cards"
 )
 
+// RedisMaster is the identity of our own Redis among the conditions.
+const RedisMaster = "redis"
+
 // Condition is a trouble of the system that lasts, such as a sealed Vault: seen again and again, told now and then, resolved once.
 type Condition struct {
 	Type cards.EventType
@@ -22,6 +25,8 @@ type Condition struct {
 	Priority cards.Priority
 	// Details are those of the event.
 	Details any
+	// Lapse is how long it holds without being raised again; 0 for a quarter of an hour.
+	Lapse time.Duration
 }
 
 // ConditionRow is a condition as it stands.
@@ -38,7 +43,7 @@ type ConditionRow struct {
 	ToldAt      *time.Time
 	ToldAs      *cards.Priority
 	InhibitedBy string
-	ResolvedAt  *time.Time
+	ResolvedAt  *time.Time // when its end was told last, perhaps before it began anew
 }
 
 const conditionColumns = `event_type, identity, firing, priority, details, since, last_seen, seen, told, told_at, told_priority, inhibited_by, resolved_at`
@@ -53,12 +58,14 @@ const (
 	repeatCritical, repeatOther = time.Hour, 4 * time.Hour
 	// ackCritical and ackHigh are how long an acknowledgement keeps it quiet. Others stay quiet until they change.
 	ackCritical, ackHigh = 30 * time.Minute, 4 * time.Hour
+	// lapse is how long a condition holds that nobody sees any more.
+	lapse = 15 * time.Minute
 )
 
-// inhibits lists what is not told while something worse explains it.
+// inhibits lists what is not told while something worse explains it. Of Redis only our own master does: a replica explains nothing.
 var inhibits = map[cards.EventType][]cards.EventType{
-	cards.RedisNodeDownEvent:       {cards.RedisReplicaLagEvent, cards.QueueBacklogEvent, cards.WorkerOfflineEvent, cards.TaskRetryEvent, cards.TaskTimeoutEvent},
-	cards.VaultSealEvent:           {cards.VaultTokenRenewalFailedEvent, cards.VaultUnsealFailedEvent},
+	cards.RedisNodeDownEvent:       {cards.RedisReplicaLagEvent, cards.QueueBacklogEvent, cards.TaskRetryEvent, cards.TaskTimeoutEvent},
+	cards.VaultSealEvent:           {cards.VaultTokenRenewalFailedEvent},
 	cards.PostgresConnectionsEvent: {cards.QueueBacklogEvent, cards.TaskRetryEvent, cards.TaskTimeoutEvent},
 	cards.WorkerOfflineEvent:       {cards.QueueBacklogEvent},
 }
@@ -86,7 +93,8 @@ func inhibitedBy(ctx context.Context, q querier, t cards.EventType) (string, err
 	if len(from) == 0 {
 		return "", nil
 	}
-	rows, err := q.Query(ctx, `SELECT event_type FROM conditions WHERE firing AND event_type = ANY ($1) ORDER BY since LIMIT 1`, from)
+	rows, err := q.Query(ctx, `SELECT event_type FROM conditions WHERE firing AND event_type = ANY ($1)
+		AND (event_type <> $2 OR identity = $3) ORDER BY since LIMIT 1`, from, string(cards.RedisNodeDownEvent), RedisMaster)
 	if err != nil {
 		return "", err
 	}
@@ -110,11 +118,15 @@ func (s *Store) Raise(ctx context.Context, c Condition) (channels []string, err 
 	}
 	err = s.tx(ctx, "raise condition", func(tx pgx.Tx) error {
 		now := s.opt.Now()
-		rows, err := tx.Query(ctx, `INSERT INTO conditions AS c (event_type, identity, priority, details, since, last_seen) VALUES ($1, $2, $3, $4, $5, $5)
-			ON CONFLICT (event_type, identity) DO UPDATE SET firing = true, priority = $3, details = $4, last_seen = $5, resolved_at = NULL,
+		lasts := lapse
+		if c.Lapse > 0 {
+			lasts = c.Lapse
+		}
+		rows, err := tx.Query(ctx, `INSERT INTO conditions AS c (event_type, identity, priority, details, since, last_seen, lapses_at) VALUES ($1, $2, $3, $4, $5, $5, $6)
+			ON CONFLICT (event_type, identity) DO UPDATE SET firing = true, priority = $3, details = $4, last_seen = $5, lapses_at = $6,
 			since = CASE WHEN c.firing THEN c.since ELSE $5 END, seen = CASE WHEN c.firing THEN c.seen + 1 ELSE 1 END, told = CASE WHEN c.firing THEN c.told ELSE 0 END,
 			told_at = CASE WHEN c.firing THEN c.told_at END, told_priority = CASE WHEN c.firing THEN c.told_priority END
-			RETURNING `+conditionColumns, string(c.Type), c.Identity, string(priority), details, now)
+			RETURNING `+conditionColumns, string(c.Type), c.Identity, string(priority), details, now, now.Add(lasts))
 		if err != nil {
 			return err
 		}
@@ -205,6 +217,9 @@ func (s *Store) tellCondition(ctx context.Context, tx pgx.Tx, r ConditionRow) ([
 // due reports whether people hear of a condition now.
 func (r ConditionRow) due(now time.Time, acknowledged *time.Time) bool {
 	if r.ToldAt == nil {
+		if r.ResolvedAt != nil && now.Sub(*r.ResolvedAt) < groupInterval {
+			return false // it comes and goes
+		}
 		return r.Priority.Urgent() || now.Sub(r.Since) >= groupWait
 	}
 	if r.ToldAs != nil && r.Priority.Rank() < r.ToldAs.Rank() {
@@ -217,7 +232,12 @@ func (r ConditionRow) due(now time.Time, acknowledged *time.Time) bool {
 	if acknowledged != nil {
 		quiet := map[cards.Priority]time.Duration{cards.Critical: ackCritical, cards.High: ackHigh}[r.Priority]
 		end := acknowledged.Add(quiet)
-		return quiet > 0 && !now.Before(end) && r.ToldAt.Before(end)
+		if quiet == 0 || now.Before(end) {
+			return false
+		}
+		if r.ToldAt.Before(end) {
+			return true
+		}
 	}
 	if r.Priority == cards.Critical {
 		return since >= repeatCritical
@@ -237,11 +257,22 @@ func (r ConditionRow) event() (cards.Event, error) {
 	return e, err
 }
 
+// Lapsed returns the conditions that still hold in the record though nobody has seen them for so long that they must be over, or their
+// watcher gone. Only a caller that has just looked itself should clear them.
+func (s *Store) Lapsed(ctx context.Context) ([]ConditionRow, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+conditionColumns+` FROM conditions WHERE firing AND lapses_at < $1 ORDER BY since`, s.opt.Now())
+	if err != nil {
+		return nil, wrap("list lapsed conditions", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[ConditionRow])
+	return out, wrap("list lapsed conditions", err)
+}
+
 // Clear says that a condition no longer holds. If people heard of it they hear of its end, once.
 func (s *Store) Clear(ctx context.Context, t cards.EventType, identity string) (channels []string, err error) {
 	err = s.tx(ctx, "clear condition", func(tx pgx.Tx) error {
 		now := s.opt.Now()
-		rows, err := tx.Query(ctx, `UPDATE conditions SET firing = false, resolved_at = $3, inhibited_by = '' WHERE event_type = $1 AND identity = $2 AND firing RETURNING `+conditionColumns,
+		rows, err := tx.Query(ctx, `UPDATE conditions SET firing = false, resolved_at = CASE WHEN told > 0 THEN $3::timestamptz ELSE resolved_at END, inhibited_by = '' WHERE event_type = $1 AND identity = $2 AND firing RETURNING `+conditionColumns,
 			string(t), identity, now)
 		if err != nil {
 			return err

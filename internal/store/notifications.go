@@ -184,13 +184,16 @@ type SendFailed struct {
 	// Deferred: Teams asked to come later. That uses up no retry.
 	Deferred   bool
 	WebhookURL string
+	// Unfold takes the row out of its digest: that was refused as a whole, so no reader has seen it.
+	Unfold bool
 }
 
 // MarkFailed counts a failed post.
 func (s *Store) MarkFailed(ctx context.Context, f SendFailed) error {
 	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET retry_count = least(retry_count + CASE WHEN $8 THEN 0 ELSE 1 END, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
-		dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END WHERE id = $1 AND sent_at IS NULL`,
-		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL, f.Deferred)
+		dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END,
+		digest_id = CASE WHEN $9 THEN NULL ELSE digest_id END WHERE id = $1 AND sent_at IS NULL`,
+		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL, f.Deferred, f.Unfold)
 	return wrap("mark notification failed", err)
 }
 
@@ -254,7 +257,8 @@ func (s *Store) ReviveNotifications(ctx context.Context, before time.Time) ([]st
 WITH dead AS (
 	SELECT id, channel, dead_at, row_number() OVER (PARTITION BY channel ORDER BY `+byUrgency+`, created_at, id) AS place FROM teams_notifications
 	WHERE dead_at <= $1 AND sent_at IS NULL AND created_at > $2
-	  AND (status_code IS NULL OR status_code IN (401, 403, 404, 408, 410, 425, 429) OR status_code >= 500)
+	  AND (status_code IS NULL OR status_code IN (401, 403, 404, 408, 410, 425, 429) OR status_code >= 500
+    OR status_code = 400 AND error_message LIKE 'Teams answered HTTP 400 WorkflowTriggerIsNotEnabled%')
 ), revived AS (
 	UPDATE teams_notifications n SET dead_at = NULL, next_attempt_at = $3 FROM dead d
 	WHERE n.id = d.id AND (d.place = 1 OR EXISTS (SELECT 1 FROM teams_notifications s WHERE s.channel = d.channel AND s.sent_at > d.dead_at))

@@ -141,6 +141,7 @@ func (w *Watch) Own(ctx context.Context) error {
 }
 
 func (w *Watch) raise(ctx context.Context, c store.Condition) error {
+	c.Lapse = max(10*w.opt.Interval, 10*time.Minute)
 	channels, err := w.store.Raise(ctx, c)
 	return w.passOn(ctx, channels, err)
 }
@@ -152,6 +153,15 @@ func (w *Watch) clear(ctx context.Context, t cards.EventType, identity string) e
 
 // tell tells what is due of all that holds, also of what others raised.
 func (w *Watch) tell(ctx context.Context) error {
+	lapsed, err := w.store.Lapsed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range lapsed { // a node that got another name, a worker that is gone, an alert whose end was lost
+		if err := w.clear(ctx, c.Type, c.Identity); err != nil {
+			return err
+		}
+	}
 	channels, err := w.store.TellConditions(ctx)
 	return w.passOn(ctx, channels, err)
 }
@@ -214,7 +224,7 @@ func hostOf(address string) string {
 func (w *Watch) lookAtRedis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	down := store.Condition{Type: cards.RedisNodeDownEvent, Identity: "redis", Details: cards.Redis{Instance: "redis", Role: "master", State: "down"}}
+	down := store.Condition{Type: cards.RedisNodeDownEvent, Identity: store.RedisMaster, Details: cards.Redis{Instance: "redis", Role: "master", State: "down"}}
 	info, err := w.redis.Info(ctx, "replication").Result()
 	if err != nil {
 		if w.silent++; w.silent < 2 {
@@ -233,7 +243,12 @@ func (w *Watch) lookAtRedis(ctx context.Context) error {
 		err = errors.Join(err, w.hold(ctx, r.lag > w.opt.ReplicaLag, lag), w.clear(ctx, cards.RedisNodeDownEvent, r.addr))
 	}
 	for addr := range w.replicas {
-		if !seen[addr] { // it was there, and the master no longer knows it
+		switch {
+		case seen[addr]:
+		case len(seen) >= len(w.replicas): // another has taken its place: it is the master now, or has a new address
+			delete(w.replicas, addr)
+			err = errors.Join(err, w.clear(ctx, cards.RedisReplicaLagEvent, addr), w.clear(ctx, cards.RedisNodeDownEvent, addr))
+		default: // it was there, and the master no longer knows it
 			err = errors.Join(err, w.clear(ctx, cards.RedisReplicaLagEvent, addr), w.raise(ctx, store.Condition{
 				Type: cards.RedisNodeDownEvent, Identity: addr, Details: cards.Redis{Instance: addr, Role: "replica", State: "down"},
 			}))
@@ -357,6 +372,9 @@ func (w *Watch) threshold() string {
 	return strings.Join(parts, ", ")
 }
 
+// removed is after how long a worker that died is taken as removed, or replaced under another name, as long as others work.
+const removed = 4 * time.Hour
+
 // workers looks for workers that died. One that was stopped gave its lease back; one that died did not. A worker that starts on the same
 // host takes its place.
 func (w *Watch) workers(ctx context.Context) error {
@@ -382,7 +400,7 @@ func (w *Watch) workers(ctx context.Context) error {
 		c := store.Condition{Type: cards.WorkerOfflineEvent, Identity: x.Key, Details: cards.WorkerOffline{
 			Worker: x.Holder, Host: x.Host, LastSeen: x.LastSeen, Alive: alive, Expected: alive + 1, Version: w.opt.Version,
 		}}
-		if newest[x.Host].After(x.LastSeen) {
+		if newest[x.Host].After(x.LastSeen) || alive > 0 && w.opt.Now().Sub(x.LastSeen) > removed {
 			errs = append(errs, w.clear(ctx, c.Type, c.Identity), w.store.ForgetWorker(ctx, x.Key))
 			continue
 		}

@@ -143,6 +143,7 @@ func TestUnsealingThatFailsAndTokensThatEnd(t *testing.T) {
 	v.seal.Progress, v.seal.Attempt = 0, "two"
 	b.look()
 	require.Contains(t, b.firing(), "vault.unseal.failed vault.example:8200")
+	require.Positive(t, b.told(cards.VaultUnsealFailedEvent))
 	v.seal = secrets.Seal{}
 	b.look()
 	require.Empty(t, b.firing())

@@ -325,7 +325,8 @@ func (d *drain) send(ctx context.Context, o *outcome) {
 
 // refused reports whether the answer blames the address.
 func (d *drain) refused(r notify.Result) bool {
-	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden || r.Status == http.StatusNotFound
+	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden || r.Status == http.StatusNotFound ||
+		r.Class == notify.Config && r.Status == http.StatusBadRequest
 }
 
 // try is one post.
@@ -430,12 +431,17 @@ func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 	if r.Throttled { // the pause is the channel's: after it the most urgent row is first again
 		nextAttempt = now.Add(max(r.RetryAfter, time.Second))
 	}
+	// One row in it may be at fault. The others must not be lost with it: each goes alone now.
+	unfold := o.digest != "" && r.Class == notify.Permanent
 	critical := false
 	for _, n := range o.rows {
 		failed := n.RetryCount + 1
 		f := store.SendFailed{
 			ID: n.ID, StatusCode: status, Text: r.Safe, WebhookURL: o.url.String(), NextAttemptAt: nextAttempt,
-			Dead: r.Class == notify.Permanent || failed >= d.opt.MaxRetries,
+			Dead: !unfold && (r.Class == notify.Permanent || failed >= d.opt.MaxRetries), Unfold: unfold,
+		}
+		if unfold {
+			f.NextAttemptAt = now
 		}
 		if r.Throttled && now.Sub(n.CreatedAt) < deferrable {
 			f.Deferred, f.Dead = true, false

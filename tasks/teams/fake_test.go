@@ -186,6 +186,9 @@ func (r *record) MarkFailed(ctx context.Context, f store.SendFailed) error {
 				n.RetryCount++
 			}
 			n.StatusCode, n.NextAttemptAt = f.StatusCode, f.NextAttemptAt
+			if f.Unfold {
+				n.DigestID = nil
+			}
 			if f.Dead {
 				at := r.clock.now()
 				n.DeadAt = &at
