@@ -63,7 +63,7 @@ func newBench(t *testing.T, o Options) *bench {
 
 func post(t *testing.T, url string, body []byte) (int, []byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	require.NoError(t, err)

@@ -237,13 +237,13 @@ func (w testWriter) Write(p []byte) (int, error) {
 // Eventually waits until cond holds, asking every 20 ms, and fails the test with what after a minute.
 func Eventually(t testing.TB, cond func() bool, what string, args ...any) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-deadline:
-			t.Fatalf("did not happen within a minute: "+what, args...)
+			t.Fatalf("did not happen within three minutes: "+what, args...)
 		case <-tick.C:
 		}
 	}
