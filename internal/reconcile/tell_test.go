@@ -56,7 +56,7 @@ func TestFailingTasksAreTold(t *testing.T) {
 			b := newBench(t)
 			c := b.claim(1)
 			if tt.redisDown {
-				_, err := b.store.Raise(t.Context(), store.Condition{Type: cards.RedisNodeDownEvent, Identity: "r", Details: cards.Redis{Instance: "r", State: "down"}})
+				_, err := b.store.Raise(t.Context(), store.Condition{Type: cards.RedisNodeDownEvent, Identity: store.RedisMaster, Details: cards.Redis{Instance: "r", State: "down"}})
 				require.NoError(t, err)
 			}
 			_, err := b.queue.Enqueue(t.Context(), tasks.NewSubmit(c.ID, 1))
