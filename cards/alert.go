@@ -31,19 +31,19 @@ func routeAlert(d Alert, p Priority, s []Stakeholder) (Priority, []Stakeholder) 
 }
 
 func buildAlert(d Alert, e Event, l Links) content {
-	object := d.Name
+	object := mask(d.Name)
 	if d.Subject != "" {
-		object += " · " + d.Subject
+		object += " · " + mask(d.Subject)
 	}
 	return content{
 		object:  object,
-		counter: plain(d.Value),
+		counter: plain(mask(d.Value)),
 		facts: []fact{
-			must("Alert", d.Name),
+			must("Alert", mask(d.Name)),
 			must("Severity", d.Severity),
-			must("Subject", d.Subject),
+			must("Subject", mask(d.Subject)),
 			must("Since", since(d.Since, e, l.Language)),
-			may("Value", d.Value),
+			may("Value", mask(d.Value)),
 			may("Job", d.Job),
 			may("Namespace", d.Namespace),
 			may("Firing", count(d.Firing)),

@@ -109,7 +109,7 @@ func (p *program) open(ctx context.Context) error {
 	p.registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
 	p.registry.MustRegister(certwatch.Collector(p.clients))
 	p.router = tasks.NewRouter(log, metrics.Attempt)
-	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg)}
+	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Suppressed: metrics.Suppressed}
 	handlers := nphies.New(a.Store, p.clients, a.Queue, log, nphies.Options{
 		PollInterval: cfg.PollInterval.D(), PollCount: cfg.PollCount, RecheckAfter: cfg.RecheckAfter.D(), OfflineRetry: cfg.OfflineRetry.D(), BreakAfter: cfg.BreakAfter,
 		IdentifierBase: cfg.IdentifierURL, PollProfile: cfg.PollProfile, ProfileVersion: cfg.ProfileVersion, Endpoint: app.Endpoint(cfg), Observe: metrics.Exchange, Now: a.Now,

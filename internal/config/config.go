@@ -229,6 +229,10 @@ func LoadFrom(environ map[string]string) (*Config, error) {
 			known[s.Name] = v
 		}
 	}
+	// http2debug writes every request's path to stderr, and the signature of a webhook is in there.
+	if v := environ["GODEBUG"]; strings.Contains(v, "http2debug") && !strings.Contains(v, "http2debug=0") {
+		return nil, &SettingError{Name: "GODEBUG", Problem: "http2debug prints the secrets of webhook addresses; take it out"}
+	}
 	var c Config
 	if err := env.ParseWithOptions(&c, env.Options{Environment: known}); err != nil {
 		return nil, parseErrors(err)

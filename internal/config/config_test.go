@@ -76,6 +76,7 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"TEAMS_RETRY_FACTOR":      {"0.5", "TEAMS_RETRY_FACTOR: 0.5 is not allowed; want 1 to 10"},
 		"NPHIES_TIMEOUT":          {"abc", "NPHIES_TIMEOUT: not allowed; want seconds (65) or a duration (1m5s)"},
 		"CARDS_LANGUAGE":          {"fr", `CARDS_LANGUAGE: "fr" is not allowed; want en, ar`},
+		"GODEBUG":                 {"gctrace=1,http2debug=2", "GODEBUG: http2debug prints the secrets of webhook addresses; take it out"},
 		"NPHIES_POLL_INTERVAL":    {"0", "NPHIES_POLL_INTERVAL: must be more than 0"},
 	} {
 		_, err := config.LoadFrom(map[string]string{name: tt.value})

@@ -42,7 +42,12 @@ type Letters struct {
 	Log    *slog.Logger
 	// Endpoint is NPHIES' host, shown on cards.
 	Endpoint string
+	// Suppressed counts what is not told because a condition explains it. It may be nil.
+	Suppressed func(reason string)
 }
+
+// Inhibited is the reason of what a firing condition keeps from being told.
+const Inhibited = "inhibited"
 
 // Write mirrors one archived task and tells people of it, once, however often it is called. Payloads hold ids only, so they
 // are kept as they are.
@@ -226,9 +231,15 @@ func (l *Letters) tell(ctx context.Context, t *asynq.Task, err error, timedOut b
 	retried, maxRetry := tasks.Attempt(ctx)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	by, readErr := l.Store.Inhibited(ctx, what)
-	if readErr != nil || by != "" {
-		return // the record is away, or something worse is told already
+	by, err2 := l.Store.Suppress(ctx, what)
+	if err2 != nil {
+		l.Log.WarnContext(ctx, "not known whether something worse explains it; it is told", slog.String("task_id", id), slog.String("error", err2.Error()))
+	}
+	if by != "" { // something worse is told already
+		if l.Suppressed != nil {
+			l.Suppressed(Inhibited)
+		}
+		return
 	}
 	d := Dead{Queue: queue, Type: t.Type(), ID: id, Payload: t.Payload()}
 	row := store.DeadLetter{}

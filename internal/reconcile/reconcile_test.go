@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ type bench struct {
 	now   time.Time
 	asked []uuid.UUID
 	found map[string]int
+	// suppressed counts events that were not told.
+	suppressed atomic.Int32
 }
 
 // AskStatus stands for the handlers.

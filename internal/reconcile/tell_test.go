@@ -21,7 +21,10 @@ import (
 // serve runs a real asynq server over one queue until done is true.
 func (b *bench) serve(queue, taskType string, handler asynq.HandlerFunc, done func() bool) {
 	b.t.Helper()
-	letters := &reconcile.Letters{Store: b.store, Notify: b.queue, Log: testenv.Logger(b.t), Endpoint: "nphies.example"}
+	letters := &reconcile.Letters{Store: b.store, Notify: b.queue, Log: testenv.Logger(b.t), Endpoint: "nphies.example", Suppressed: func(reason string) {
+		require.Equal(b.t, reconcile.Inhibited, reason)
+		b.suppressed.Add(1)
+	}}
 	router := tasks.NewRouter(slog.New(slog.DiscardHandler), nil)
 	router.Handle(taskType, handler)
 	srv := asynq.NewServerFromRedisClient(b.redis, asynq.Config{
@@ -70,6 +73,7 @@ func TestFailingTasksAreTold(t *testing.T) {
 				require.Equal(t, "LOW", retry[0].Priority)
 				require.Equal(t, &c.ID, retry[0].ClaimID)
 			}
+			require.Equal(t, tt.redisDown, b.suppressed.Load() == 1, "what is not told is counted")
 			require.Empty(t, b.told(cards.TaskFailedEvent), "a claim's dead letter waits for a person, and is told as that")
 		})
 	}

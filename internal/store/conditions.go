@@ -44,9 +44,10 @@ type ConditionRow struct {
 	ToldAs      *cards.Priority
 	InhibitedBy string
 	ResolvedAt  *time.Time // when its end was told last, perhaps before it began anew
+	Suppressed  int        // events that were not told because of it, since it began
 }
 
-const conditionColumns = `event_type, identity, firing, priority, details, since, last_seen, seen, told, told_at, told_priority, inhibited_by, resolved_at`
+const conditionColumns = `event_type, identity, firing, priority, details, since, last_seen, seen, told, told_at, told_priority, inhibited_by, resolved_at, suppressed`
 
 // How often people hear of a condition that lasts.
 const (
@@ -82,10 +83,18 @@ func inhibitors(t cards.EventType) []string {
 	return out
 }
 
-// Inhibited returns the firing condition that explains an event of this type, "" when there is none.
-func (s *Store) Inhibited(ctx context.Context, t cards.EventType) (by string, err error) {
-	by, err = inhibitedBy(ctx, s.pool, t)
-	return by, wrap("read conditions", err)
+// Suppress returns the firing condition that explains an event of this type, "" when there is none. If there is one the event is not to be
+// told; it is counted there.
+func (s *Store) Suppress(ctx context.Context, t cards.EventType) (by string, err error) {
+	err = s.tx(ctx, "read conditions", func(tx pgx.Tx) error {
+		if by, err = inhibitedBy(ctx, tx, t); err != nil || by == "" {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE conditions SET suppressed = suppressed + 1 WHERE event_type = $1 AND firing AND (event_type <> $2 OR identity = $3)`,
+			by, string(cards.RedisNodeDownEvent), RedisMaster)
+		return err
+	})
+	return by, err
 }
 
 func inhibitedBy(ctx context.Context, q querier, t cards.EventType) (string, error) {
@@ -124,7 +133,7 @@ func (s *Store) Raise(ctx context.Context, c Condition) (channels []string, err 
 		}
 		rows, err := tx.Query(ctx, `INSERT INTO conditions AS c (event_type, identity, priority, details, since, last_seen, lapses_at) VALUES ($1, $2, $3, $4, $5, $5, $6)
 			ON CONFLICT (event_type, identity) DO UPDATE SET firing = true, priority = $3, details = $4, last_seen = $5, lapses_at = $6,
-			since = CASE WHEN c.firing THEN c.since ELSE $5 END, seen = CASE WHEN c.firing THEN c.seen + 1 ELSE 1 END, told = CASE WHEN c.firing THEN c.told ELSE 0 END,
+			since = CASE WHEN c.firing THEN c.since ELSE $5 END, seen = CASE WHEN c.firing THEN c.seen + 1 ELSE 1 END, suppressed = CASE WHEN c.firing THEN c.suppressed ELSE 0 END, told = CASE WHEN c.firing THEN c.told ELSE 0 END,
 			told_at = CASE WHEN c.firing THEN c.told_at END, told_priority = CASE WHEN c.firing THEN c.told_priority END
 			RETURNING `+conditionColumns, string(c.Type), c.Identity, string(priority), details, now, now.Add(lasts))
 		if err != nil {

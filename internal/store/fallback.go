@@ -36,7 +36,7 @@ func (s *Store) CopyCritical(ctx context.Context, from string, to Channel) (int,
 				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, created_at)
 				SELECT $2, correlation_id, event_type, stakeholders, priority, $4, card_payload, $3, event_key, summary, claim_id, dead_letter_id, $5, clock_timestamp()
 				FROM teams_notifications WHERE id = $1
-				ON CONFLICT ON CONSTRAINT teams_notifications_event_key DO NOTHING`,
+				ON CONFLICT DO NOTHING`,
 				n.ID, notificationID(n.Key, to.Name), to.Name, to.Redacted, s.opt.Now())
 			if err != nil {
 				return err

@@ -68,10 +68,11 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			for _, st := range ch.Stakeholders {
 				names = append(names, string(st))
 			}
+			// The id follows from the key: of two that write at once, either constraint may stop the second.
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
 				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, created_at)
 				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13, clock_timestamp())
-				ON CONFLICT ON CONSTRAINT teams_notifications_event_key DO NOTHING`,
+				ON CONFLICT DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
 				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now())
 			if err != nil {
@@ -121,10 +122,12 @@ type Notification struct {
 	DeadAt        *time.Time
 	DigestID      *string
 	CreatedAt     time.Time
+	// PostedAt is set before the first post of the row alone.
+	PostedAt *time.Time
 }
 
 const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
-	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at`
+	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at`
 
 func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)
@@ -188,13 +191,24 @@ type SendFailed struct {
 	Unfold bool
 }
 
-// MarkFailed counts a failed post.
-func (s *Store) MarkFailed(ctx context.Context, f SendFailed) error {
-	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET retry_count = least(retry_count + CASE WHEN $8 THEN 0 ELSE 1 END, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
-		dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END,
-		digest_id = CASE WHEN $9 THEN NULL ELSE digest_id END WHERE id = $1 AND sent_at IS NULL`,
-		f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL, f.Deferred, f.Unfold)
-	return wrap("mark notification failed", err)
+// MarkFailed counts failed posts, all or none: the members of a digest stay together.
+func (s *Store) MarkFailed(ctx context.Context, failed ...SendFailed) error {
+	return s.tx(ctx, "mark notifications failed", func(tx pgx.Tx) error {
+		var b pgx.Batch
+		for _, f := range failed {
+			b.Queue(`UPDATE teams_notifications SET retry_count = least(retry_count + CASE WHEN $8 THEN 0 ELSE 1 END, 3), status_code = $2, error_message = $3, next_attempt_at = $4,
+				dead_at = CASE WHEN $5 THEN $6::timestamptz END, webhook_url = CASE WHEN $7 = '' THEN webhook_url ELSE $7 END,
+				digest_id = CASE WHEN $9 THEN NULL ELSE digest_id END, posted_at = CASE WHEN $8 THEN NULL ELSE posted_at END WHERE id = $1 AND sent_at IS NULL`,
+				f.ID, f.StatusCode, f.Text, f.NextAttemptAt, f.Dead, s.opt.Now(), f.WebhookURL, f.Deferred, f.Unfold)
+		}
+		return tx.SendBatch(ctx, &b).Close()
+	})
+}
+
+// MarkPosting says that a row is about to be posted alone.
+func (s *Store) MarkPosting(ctx context.Context, id uuid.UUID) error {
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET posted_at = $2 WHERE id = $1 AND posted_at IS NULL`, id, s.opt.Now())
+	return wrap("mark notification posted", err)
 }
 
 // NextDue returns the moment when the next waiting row of a channel falls due; ok is false when none waits.
@@ -250,18 +264,18 @@ func (s *Store) DigestNotifications(ctx context.Context, digestID string) ([]Not
 
 // ReviveNotifications gives rows another chance that died of their channel's trouble, not of their own: an outage, a limit, a
 // webhook that was not there. Rows of a channel that has accepted something since are all due again; of a channel that has
-// not, the most urgent one is tried. Only rows that died before the given time and are younger than three days count. It
+// not, the most urgent one is tried. A digest comes back whole, for it is repeated under its id. Only rows that died before the given time and are younger than three days count. It
 // returns the channels concerned.
 func (s *Store) ReviveNotifications(ctx context.Context, before time.Time) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 WITH dead AS (
-	SELECT id, channel, dead_at, row_number() OVER (PARTITION BY channel ORDER BY `+byUrgency+`, created_at, id) AS place FROM teams_notifications
+	SELECT id, channel, dead_at, digest_id, row_number() OVER (PARTITION BY channel ORDER BY `+byUrgency+`, created_at, id) AS place FROM teams_notifications
 	WHERE dead_at <= $1 AND sent_at IS NULL AND created_at > $2
 	  AND (status_code IS NULL OR status_code IN (401, 403, 404, 408, 410, 425, 429) OR status_code >= 500
     OR status_code = 400 AND error_message LIKE 'Teams answered HTTP 400 WorkflowTriggerIsNotEnabled%')
 ), revived AS (
 	UPDATE teams_notifications n SET dead_at = NULL, next_attempt_at = $3 FROM dead d
-	WHERE n.id = d.id AND (d.place = 1 OR EXISTS (SELECT 1 FROM teams_notifications s WHERE s.channel = d.channel AND s.sent_at > d.dead_at))
+	WHERE (n.id = d.id OR n.digest_id = d.digest_id AND n.dead_at IS NOT NULL AND n.sent_at IS NULL) AND (d.place = 1 OR EXISTS (SELECT 1 FROM teams_notifications s WHERE s.channel = d.channel AND s.sent_at > d.dead_at))
 	RETURNING n.channel
 ) SELECT DISTINCT channel FROM revived ORDER BY 1`, before, s.opt.Now().AddDate(0, 0, -3), s.opt.Now())
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -658,6 +659,68 @@ func TestRowsThatDiedOfAnOutageAreRevived(t *testing.T) {
 	channels, err = s.ReviveNotifications(ctx, clk.Now())
 	require.NoError(t, err)
 	require.Empty(t, channels, "news of last week")
+}
+
+// TestADigestIsRevivedWhole: it is repeated under its id. What was posted alone stays so, unless Teams put it off.
+func TestADigestIsRevivedWhole(t *testing.T) {
+	s, _, clk := open(t)
+	ctx := t.Context()
+	add := func(key string) uuid.UUID {
+		t.Helper()
+		_, err := s.AddEvents(ctx, store.Event{Event: cards.Event{Type: cards.EligibilityDeniedEvent, Details: cards.EligibilityDenied{}}, Key: key})
+		require.NoError(t, err)
+		rows, err := s.Notifications(ctx, nil, 1)
+		require.NoError(t, err)
+		return rows[0].ID
+	}
+	d, e := add("d"), add("e")
+	require.NoError(t, s.AssignDigest(ctx, "msg_digest", []uuid.UUID{d, e}))
+	status := 503
+	require.NoError(t, s.MarkFailed(ctx, store.SendFailed{ID: d, StatusCode: &status, Text: "x", NextAttemptAt: clk.Now(), Dead: true},
+		store.SendFailed{ID: e, StatusCode: &status, Text: "x", NextAttemptAt: clk.Now(), Dead: true}))
+	clk.add(time.Minute)
+	_, err := s.ReviveNotifications(ctx, clk.Now())
+	require.NoError(t, err)
+	members, err := s.DigestNotifications(ctx, "msg_digest")
+	require.NoError(t, err)
+	require.Len(t, members, 2)
+
+	f := add("f")
+	require.NoError(t, s.MarkPosting(ctx, f))
+	posted := func() *time.Time {
+		t.Helper()
+		rows, err := s.Notifications(ctx, nil, 1)
+		require.NoError(t, err)
+		require.Equal(t, f, rows[0].ID)
+		return rows[0].PostedAt
+	}
+	require.NotNil(t, posted())
+	require.NoError(t, s.MarkFailed(ctx, store.SendFailed{ID: f, StatusCode: &status, Text: "x", NextAttemptAt: clk.Now()}))
+	require.NotNil(t, posted())
+	require.NoError(t, s.MarkFailed(ctx, store.SendFailed{ID: f, StatusCode: &status, Text: "x", NextAttemptAt: clk.Now(), Deferred: true}))
+	require.Nil(t, posted())
+}
+
+// TestManyWritersOfOneEvent: whoever is second is told that there is nothing new, not that the record refuses it.
+func TestManyWritersOfOneEvent(t *testing.T) {
+	s, _, _ := open(t)
+	for i := range 20 {
+		var all sync.WaitGroup
+		var first atomic.Int32
+		for range 8 {
+			all.Go(func() {
+				channels, err := s.Tell(t.Context(), store.Event{Event: cards.Event{Type: cards.EligibilityDeniedEvent, Details: cards.EligibilityDenied{}}, Key: fmt.Sprint("event ", i)})
+				if err != nil {
+					t.Error(err)
+				}
+				if len(channels) > 0 {
+					first.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		require.EqualValues(t, 1, first.Load())
+	}
 }
 
 func letter(task string, claim *uuid.UUID, at time.Time) store.DeadLetter {

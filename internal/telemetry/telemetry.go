@@ -41,6 +41,7 @@ type Tasks struct {
 	durations *prometheus.HistogramVec
 	exchanges *prometheus.HistogramVec
 	findings  *prometheus.CounterVec
+	silenced  *prometheus.CounterVec
 }
 
 // NewTasks registers the task metrics on r.
@@ -52,7 +53,8 @@ func NewTasks(r prometheus.Registerer) *Tasks {
 		exchanges: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "nphies_request_duration_seconds", Help: "Time one exchange with NPHIES took, by message event and outcome (ok or an error kind).", Buckets: buckets}, []string{"event", "outcome"}),
 	}
 	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_reconcile_findings_total", Help: "What the reconciler found and mended, by kind: abandoned, missing, orphaned, overdue, poll, channel."}, []string{"finding"})
-	r.MustRegister(m.attempts, m.durations, m.exchanges, m.findings)
+	m.silenced = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "teams_suppressed_total", Help: "Events that were not told, by reason. inhibited: a condition that is told explains them."}, []string{"reason"})
+	r.MustRegister(m.attempts, m.durations, m.exchanges, m.findings, m.silenced)
 	return m
 }
 
@@ -72,6 +74,9 @@ func (m *Tasks) Exchange(event, outcome string, took time.Duration) {
 
 // Finding counts what the reconciler found.
 func (m *Tasks) Finding(finding string, n int) { m.findings.WithLabelValues(finding).Add(float64(n)) }
+
+// Suppressed counts an event that was not told.
+func (m *Tasks) Suppressed(reason string) { m.silenced.WithLabelValues(reason).Inc() }
 
 // queues collects asynq's own figures under asynq's own names, which the monitor's charts expect.
 type queues struct {

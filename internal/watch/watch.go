@@ -73,13 +73,21 @@ type Watch struct {
 	opt    Options
 
 	host string
-	// seal is what was seen last of an attempt to unseal.
-	seal secrets.Seal
-	// silent counts looks in a row at which Redis did not answer: one may be chance.
-	silent int
-	// replicas are those of Redis that were seen, so that one that is gone is missed.
-	replicas map[string]bool
+	memory
 }
+
+// memory is what a look needs to know of the one before, which another worker may have made. It is kept in the record.
+type memory struct {
+	// Seal is what was seen last of an attempt to unseal.
+	Seal secrets.Seal `json:"seal"`
+	// Silent counts looks in a row at which Redis did not answer: one may be chance.
+	Silent int `json:"silent"`
+	// Replicas are those of Redis that were seen, so that one that is gone is missed.
+	Replicas map[string]bool `json:"replicas"`
+}
+
+// memoryKey names it in the record.
+const memoryKey = "watch"
 
 // New returns a Watch. vault may be nil.
 func New(s *store.Store, rc redis.UniversalClient, q Inspector, vault Vault, n Notifier, log *slog.Logger, o Options) *Watch {
@@ -90,7 +98,7 @@ func New(s *store.Store, rc redis.UniversalClient, q Inspector, vault Vault, n N
 	if err != nil {
 		host = "unknown"
 	}
-	return &Watch{store: s, redis: rc, queues: q, vault: vault, notify: n, log: log, opt: o, host: host, replicas: map[string]bool{}}
+	return &Watch{store: s, redis: rc, queues: q, vault: vault, notify: n, log: log, opt: o, host: host}
 }
 
 // Run looks until ctx ends.
@@ -110,7 +118,6 @@ func (w *Watch) Run(ctx context.Context) {
 }
 
 func (w *Watch) once(ctx context.Context) error {
-	// Kept between looks by the same worker as long as it lives: what was seen before counts.
 	ctx, release, ok, err := w.store.Duty(ctx, "watch", w.opt.Interval)
 	if err != nil || !ok {
 		return err
@@ -121,7 +128,14 @@ func (w *Watch) once(ctx context.Context) error {
 
 // Once looks at what all workers would see alike. One look that fails does not keep the others from being made.
 func (w *Watch) Once(ctx context.Context) error {
-	return errors.Join(w.sealed(ctx), w.lookAtRedis(ctx), w.postgres(ctx), w.letters(ctx), w.backlogs(ctx), w.workers(ctx), w.tell(ctx))
+	w.memory = memory{}
+	if err := w.store.Recall(ctx, memoryKey, &w.memory); err != nil {
+		return err // a database that cannot be asked cannot take a condition either
+	}
+	if w.Replicas == nil {
+		w.Replicas = map[string]bool{}
+	}
+	return errors.Join(w.sealed(ctx), w.lookAtRedis(ctx), w.postgres(ctx), w.letters(ctx), w.backlogs(ctx), w.workers(ctx), w.tell(ctx), w.store.Remember(ctx, memoryKey, w.memory))
 }
 
 // Own looks at what is this worker's alone: its login to Vault.
@@ -195,8 +209,8 @@ func (w *Watch) sealed(ctx context.Context) error {
 		w.log.WarnContext(ctx, "Vault does not answer", slog.String("error", err.Error()))
 		return nil // that it does not answer shows in the login; whether it is sealed, nobody knows
 	}
-	before := w.seal
-	w.seal = s
+	before := w.Seal
+	w.Seal = s
 	d := cards.VaultSeal{Cluster: s.Cluster, Node: node, SealType: s.Type, Progress: s.Progress, Threshold: s.Threshold, Version: s.Version}
 	if d.Cluster == "" {
 		d.Cluster = node
@@ -227,12 +241,12 @@ func (w *Watch) lookAtRedis(ctx context.Context) error {
 	down := store.Condition{Type: cards.RedisNodeDownEvent, Identity: store.RedisMaster, Details: cards.Redis{Instance: "redis", Role: "master", State: "down"}}
 	info, err := w.redis.Info(ctx, "replication").Result()
 	if err != nil {
-		if w.silent++; w.silent < 2 {
+		if w.Silent++; w.Silent < 2 {
 			return nil
 		}
 		return w.raise(ctx, down)
 	}
-	w.silent = 0
+	w.Silent = 0
 	err = w.clear(ctx, down.Type, down.Identity)
 	seen := map[string]bool{}
 	for _, r := range replicasOf(info) {
@@ -242,11 +256,11 @@ func (w *Watch) lookAtRedis(ctx context.Context) error {
 		}}
 		err = errors.Join(err, w.hold(ctx, r.lag > w.opt.ReplicaLag, lag), w.clear(ctx, cards.RedisNodeDownEvent, r.addr))
 	}
-	for addr := range w.replicas {
+	for addr := range w.Replicas {
 		switch {
 		case seen[addr]:
-		case len(seen) >= len(w.replicas): // another has taken its place: it is the master now, or has a new address
-			delete(w.replicas, addr)
+		case len(seen) >= len(w.Replicas): // another has taken its place: it is the master now, or has a new address
+			delete(w.Replicas, addr)
 			err = errors.Join(err, w.clear(ctx, cards.RedisReplicaLagEvent, addr), w.clear(ctx, cards.RedisNodeDownEvent, addr))
 		default: // it was there, and the master no longer knows it
 			err = errors.Join(err, w.clear(ctx, cards.RedisReplicaLagEvent, addr), w.raise(ctx, store.Condition{
@@ -255,7 +269,7 @@ func (w *Watch) lookAtRedis(ctx context.Context) error {
 		}
 	}
 	for addr := range seen {
-		w.replicas[addr] = true
+		w.Replicas[addr] = true
 	}
 	return err
 }

@@ -140,6 +140,11 @@ func (d *drain) launch(ctx context.Context) error {
 				return nil
 			}
 		}
+		if n := m.rows[0]; m.digest == "" && n.PostedAt == nil && foldsWith(n, n) {
+			if err := d.store.MarkPosting(ctx, n.ID); err != nil {
+				return err
+			}
+		}
 		d.post(ctx, m)
 	}
 }
@@ -434,6 +439,7 @@ func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 	// One row in it may be at fault. The others must not be lost with it: each goes alone now.
 	unfold := o.digest != "" && r.Class == notify.Permanent
 	critical := false
+	var all []store.SendFailed
 	for _, n := range o.rows {
 		failed := n.RetryCount + 1
 		f := store.SendFailed{
@@ -449,14 +455,15 @@ func (d *drain) recordFailed(ctx context.Context, o outcome) error {
 		if f.Dead {
 			d.small(o.id)
 			d.metrics.givenUp(d.channel, n)
-			critical = critical || (r.Class == notify.Config && n.Priority == string(cards.Critical))
+			critical = critical || (r.Class != notify.Permanent && n.Priority == string(cards.Critical))
 			d.log.LogAttrs(ctx, slog.LevelError, "notification given up", slog.String("channel", d.channel),
 				slog.String("notification_id", n.ID.String()), slog.String("event_type", n.EventType), slog.String("priority", n.Priority),
 				slog.Int("failed_posts", failed))
 		}
-		if e := d.insist(ctx, func(ctx context.Context) error { return d.store.MarkFailed(ctx, f) }); err == nil {
-			err = e
-		}
+		all = append(all, f)
+	}
+	if e := d.insist(ctx, func(ctx context.Context) error { return d.store.MarkFailed(ctx, all...) }); err == nil {
+		err = e
 	}
 	if critical { // no second failure after it would tell of it
 		d.copied = false
@@ -613,7 +620,7 @@ func (d *drain) read(ctx context.Context, limit int) error {
 // foldsWith reports whether n may be sent in one digest with first: neither was posted alone before, else it could be shown twice under
 // two ids. What is not urgent is folded together; HIGH only with its like, so that the card says what it is about; CRITICAL never.
 func foldsWith(first, n store.Notification) bool {
-	if n.RetryCount != 0 || n.DigestID != nil {
+	if n.RetryCount != 0 || n.DigestID != nil || n.PostedAt != nil {
 		return false
 	}
 	switch cards.Priority(first.Priority) {

@@ -173,16 +173,37 @@ func (r *record) MarkSent(ctx context.Context, sent ...store.Sent) error {
 	return nil
 }
 
-func (r *record) MarkFailed(ctx context.Context, f store.SendFailed) error {
+func (r *record) MarkPosting(ctx context.Context, id uuid.UUID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.clock.now()
+	for _, n := range r.rows {
+		if n.ID == id && n.PostedAt == nil {
+			n.PostedAt = &at
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *record) MarkFailed(ctx context.Context, failed ...store.SendFailed) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, f := range failed {
+		r.fail(f)
+	}
+	return nil
+}
+
+func (r *record) fail(f store.SendFailed) {
 	r.failures[f.ID] = append(r.failures[f.ID], f)
 	for _, n := range r.rows {
 		if n.ID == f.ID {
-			if !f.Deferred {
+			if f.Deferred {
+				n.PostedAt = nil
+			} else {
 				n.RetryCount++
 			}
 			n.StatusCode, n.NextAttemptAt = f.StatusCode, f.NextAttemptAt
@@ -195,7 +216,6 @@ func (r *record) MarkFailed(ctx context.Context, f store.SendFailed) error {
 			}
 		}
 	}
-	return nil
 }
 
 func (r *record) NextDue(_ context.Context, ch string) (time.Time, bool, error) {

@@ -31,8 +31,10 @@ type Store interface {
 	DigestNotifications(ctx context.Context, digestID string) ([]store.Notification, error)
 	// MarkSent marks rows as accepted, all or none.
 	MarkSent(ctx context.Context, sent ...store.Sent) error
-	// MarkFailed counts a failed post of a row.
-	MarkFailed(ctx context.Context, f store.SendFailed) error
+	// MarkPosting says that a row is about to be posted alone.
+	MarkPosting(ctx context.Context, id uuid.UUID) error
+	// MarkFailed counts failed posts, all or none.
+	MarkFailed(ctx context.Context, failed ...store.SendFailed) error
 	// NextDue returns the earliest next attempt of a live, unsent row of the channel; ok is false when there is none.
 	NextDue(ctx context.Context, channel string) (at time.Time, ok bool, err error)
 	// CopyCritical writes the unsent CRITICAL rows of a channel for another one, too, each once.

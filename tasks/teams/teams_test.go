@@ -440,6 +440,27 @@ func TestARowPostedAloneIsNotFolded(t *testing.T) {
 	require.Contains(t, b.teams.ids()[1:], "msg_"+id.String())
 }
 
+// TestARowWhosePostWasCutOffIsNotFolded: the stop of a worker counts as no failure, but Teams may have the card all the same.
+func TestARowWhosePostWasCutOffIsNotFolded(t *testing.T) {
+	b := newBench(t, teams.Options{DigestAbove: 20, Concurrency: 1})
+	id := b.record.add(t, cards.Info)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.teams.answer = func(notify.Post) notify.Result {
+		cancel()
+		return notify.Result{Class: notify.Ambiguous, Safe: "the post was stopped"}
+	}
+	require.ErrorIs(t, b.Drain(ctx, channel), context.Canceled)
+	require.Zero(t, b.record.get(id).RetryCount)
+	for range 30 {
+		b.record.add(t, cards.Info)
+	}
+	b.teams.answer = nil
+	b.drain(t)
+	require.Zero(t, b.record.unsent())
+	require.Nil(t, b.record.get(id).DigestID)
+	require.Contains(t, b.teams.ids()[1:], "msg_"+id.String())
+}
+
 func TestDigestOff(t *testing.T) {
 	b := newBench(t, teams.Options{})
 	for range 120 {

@@ -335,3 +335,13 @@ func TestMetricsHaveClosedLabels(t *testing.T) {
 	b.clock.add(circuitTime)
 	require.InDelta(t, 1, gauge(t, b, "teams_circuit_state"), 0)
 }
+
+// TestACriticalRowThatDiesGoesToTheFallback, whatever its channel died of.
+func TestACriticalRowThatDiesGoesToTheFallback(t *testing.T) {
+	b := newBench(t, teams.Options{MaxRetries: 2})
+	b.hooks(t, map[cards.Stakeholder]string{cards.SRE: srePath, cards.CloudOps: otherPath})
+	id := b.record.add(t, cards.Critical)
+	b.teams.answer = at(map[string]int{"/x": 503})
+	b.until(t, func() bool { return b.record.get(id).DeadAt != nil })
+	require.Equal(t, 1, b.record.copies[id.String()+" CLOUDOPS"])
+}
