@@ -27,7 +27,7 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"Backup failed": "فشل النسخ الاحتياطي", "Channel works": "القناة تعمل", "Teams channel failing": "قناة Teams لا تعمل", "Effect": "الأثر", "What to do": "الإجراء المطلوب", "Webhook": "عنوان الإرسال", "Channel": "القناة", "Silent since": "صامتة منذ", "%s events in one card": "عدد الأحداث في هذه البطاقة: %s",
 
 	// Names of facts and headings.
-	"Acknowledged at": "وقت الإقرار", "Acknowledged by": "أقرّ به", "Escalated at": "وقت التصعيد", "Escalated by": "صعّده",
+	"Acknowledged at": "وقت الإقرار", "Acknowledged by": "أقرّ به", "Escalated at": "وقت التصعيد", "Escalated by": "صعّده", "Told before": "أُبلغ سابقًا",
 	"Retried at": "وقت إعادة المحاولة", "Retried by": "أعاد المحاولة", "Discarded at": "وقت الاستبعاد", "Discarded by": "استبعده",
 	"Resolved at": "وقت الحل", "Duration": "المدة", "Priority": "الأولوية", "Priority was": "الأولوية السابقة", "Happened at": "وقت الحدوث",
 	"Actor": "المنفّذ", "Adjudicated at": "وقت القرار", "Age of the last one": "عمر آخر نسخة", "Alert": "التنبيه", "Amount": "المبلغ",
