@@ -61,6 +61,8 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"What was cut": "ما تم خصمه", "Worker": "العامل", "Workers alive": "العمال النشطون", "Workload": "التطبيق", "Written": "ما كُتب",
 
 	// Buttons.
+	"Acknowledge": "إقرار", "Escalate": "تصعيد", "Retry": "إعادة المحاولة", "Discard…": "استبعاد…", "Ask NPHIES now": "استعلم من نفيس الآن", "Resolve": "إنهاء",
+	"The work behind it is given up for good, and the claim ends in error. A reason is needed.": "يُتخلى نهائيًا عن العمل المرتبط بها وتنتهي المطالبة بخطأ. يلزم ذكر السبب.",
 	"Claim": "المطالبة", "ClaimLinc": "ClaimLinc", "Details": "التفاصيل", "Grafana": "Grafana", "Kibana": "Kibana",
 	"NPHIES docs": "وثائق نفيس", "NPHIES portal": "بوابة نفيس", "NPHIES runbook": "دليل نفيس", "NPHIES status": "حالة نفيس",
 	"Queue runbook": "دليل الطوابير", "Vault runbook": "دليل Vault",

@@ -208,7 +208,7 @@ var (
 	ErrCardTooLarge = errors.New("cards: card too large")
 	// ErrCard: what should be a card is not one.
 	ErrCard = errors.New("cards: not an Adaptive Card")
-	// ErrActionNotSupportedByTransport: the card holds an action that a webhook cannot serve (anything but Action.OpenUrl).
+	// ErrActionNotSupportedByTransport: the card holds an action that a webhook cannot serve (anything but Action.OpenUrl and Action.ShowCard).
 	ErrActionNotSupportedByTransport = errors.New("cards: action not supported by webhooks")
 )
 
