@@ -71,7 +71,7 @@ func settings(t *testing.T, users string) {
 
 func TestRefusesWithoutUsers(t *testing.T) {
 	for users, want := range map[string]string{
-		"":                        "MONITOR_USERS: is needed and not set: Who may sign in to the monitor: name:role:bcrypt-hash",
+		"":                        "MONITOR_USERS: nobody may sign in: set this or MONITOR_USERS_FILE (name:role:hash), or OIDC_ISSUER",
 		"amal:operator:plaintext": "MONITOR_USERS: entry 1: the hash is no bcrypt hash",
 	} {
 		settings(t, users)
@@ -102,8 +102,8 @@ func TestServesBothListenersAndStops(t *testing.T) {
 	settings(t, users)
 	log := started(t, func(pages, actions string) {
 		for url, want := range map[string]int{
-			pages + "/livez": 200, pages + "/readyz": 200, pages + "/login": 200, pages + "/": 303,
-			actions + "/livez": 200, actions + "/": 404, actions + "/login": 404, actions + "/readyz": 404,
+			pages + "/livez": 200, pages + "/readyz": 200, pages + "/signin": 200, pages + "/": 303,
+			actions + "/livez": 200, actions + "/": 404, actions + "/signin": 404, actions + "/readyz": 404,
 		} {
 			require.Equal(t, want, status(t, url), url)
 		}

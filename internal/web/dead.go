@@ -123,7 +123,7 @@ func (s *Server) decide(verb string, apply func(context.Context, store.Decision)
 		}
 		// A browser that goes away does not stop a decision half-way.
 		ctx := context.WithoutCancel(r.Context())
-		out, err := apply(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Name, Source: Source, Reason: reason})
+		out, err := apply(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 		switch {
 		case store.IsNotFound(err):
 			s.failed(w, r, err)

@@ -96,7 +96,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := context.WithoutCancel(r.Context())
 	applied, err := s.opt.Store.Resume(ctx, strings.TrimSpace(r.PostFormValue("license")), strings.TrimSpace(r.PostFormValue("payer")),
-		store.Decision{Actor: signedIn(ctx).Name, Source: Source, Reason: reason})
+		store.Decision{Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case err != nil:
 		s.opt.Log.ErrorContext(ctx, "pause not ended", slog.String("error", err.Error()))

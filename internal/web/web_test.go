@@ -22,6 +22,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/internal/web"
@@ -48,11 +49,11 @@ type site struct {
 	queue *broker.Queue
 }
 
-func users(t testing.TB) *web.Users {
+func users(t testing.TB) *signin.Users {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	require.NoError(t, err)
-	u, err := web.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s", hash, hash, hash))
+	u, err := signin.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s", hash, hash, hash))
 	require.NoError(t, err)
 	return u
 }
@@ -90,7 +91,7 @@ func (s *site) visitor(t testing.TB) *visitor {
 func (s *site) signIn(t testing.TB, name string) *visitor {
 	t.Helper()
 	v := s.visitor(t)
-	r, _ := v.post("/login", url.Values{"name": {name}, "password": {password}})
+	r, _ := v.post("/signin", url.Values{"name": {name}, "password": {password}})
 	require.Equal(t, http.StatusSeeOther, r.StatusCode)
 	return v
 }
