@@ -9,10 +9,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/claimlinc/nphiesq/internal/alertmanager"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/signin"
+	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/internal/web"
 )
 
@@ -26,8 +29,8 @@ const stopWithin = 10 * time.Second
 type program struct {
 	log *slog.Logger
 	app *app.App
-	// pages and actions are the two listeners with what they serve.
-	pages, actions endpoint
+	// pages, actions and machines are the three listeners with what they serve.
+	pages, actions, machines endpoint
 }
 
 type endpoint struct {
@@ -67,21 +70,20 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, pages); err != nil {
 		return nil, err
 	}
-	actions := http.NewServeMux()
-	actions.HandleFunc("GET /livez", web.Livez)
-	if cfg.AlertToken != "" {
-		actions.Handle("/api/v1/alertmanager", alertmanager.New(p.app.Store, p.app.Queue, cfg.AlertToken.Reveal(), log))
+	registry := telemetry.Registry(app.Version())
+	counts := actions.NewCounts(registry)
+	core := &actions.Core{Store: p.app.Store, Queue: p.app.Queue, Metrics: counts, Log: log, Now: p.app.Now}
+	routes, err := p.actionRoutes(cfg, core, counts, users, provider, log)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.ActionBaseURL != "" {
-		door, err := signin.New(signin.Options{
-			Record: p.app.Store, Redis: p.app.Redis, Site: "actions", Base: cfg.ActionBaseURL, Users: users, Provider: provider, InsecureCookies: cfg.MonitorInsecure, Log: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		door.Mount(actions)
+	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, routes); err != nil {
+		return nil, err
 	}
-	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, actions); err != nil {
+	machines := http.NewServeMux()
+	machines.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	machines.HandleFunc("GET /livez", web.Livez)
+	if p.machines, err = listen(ctx, "MONITOR_HTTP_ADDR", cfg.MonitorHTTPAddr, machines); err != nil {
 		return nil, err
 	}
 	if cfg.MonitorInsecure {
@@ -131,7 +133,7 @@ func listen(ctx context.Context, setting, address string, h http.Handler) (endpo
 }
 
 func (p *program) close() {
-	for _, e := range []endpoint{p.pages, p.actions} {
+	for _, e := range []endpoint{p.pages, p.actions, p.machines} {
 		if e.listener != nil {
 			_ = e.listener.Close() // closed already after a run
 		}
@@ -143,12 +145,12 @@ func (p *program) close() {
 
 // run serves until ctx ends, then finishes the requests under way.
 func (p *program) run(ctx context.Context) error {
-	ended := make(chan error, 2)
-	for _, e := range []endpoint{p.pages, p.actions} {
+	ended := make(chan error, 3)
+	for _, e := range []endpoint{p.pages, p.actions, p.machines} {
 		go func() { ended <- e.server.Serve(e.listener) }()
 	}
 	p.log.InfoContext(ctx, "monitor started", slog.String("version", app.Version()), slog.String("addr", p.pages.listener.Addr().String()),
-		slog.String("actions_addr", p.actions.listener.Addr().String()))
+		slog.String("actions_addr", p.actions.listener.Addr().String()), slog.String("http_addr", p.machines.listener.Addr().String()))
 	var failure error
 	select {
 	case <-ctx.Done():
@@ -157,5 +159,5 @@ func (p *program) run(ctx context.Context) error {
 	p.log.InfoContext(ctx, "monitor stopping")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
-	return errors.Join(failure, p.pages.server.Shutdown(stop), p.actions.server.Shutdown(stop))
+	return errors.Join(failure, p.pages.server.Shutdown(stop), p.actions.server.Shutdown(stop), p.machines.server.Shutdown(stop))
 }

@@ -229,7 +229,7 @@ func TestACommandThatComesTwice(t *testing.T) {
 	require.Equal(t, actions.Applied, first.Outcome)
 	b.do(actions.Command{Notification: rows[0].ID, Verb: actions.Resolve})
 	again := b.do(cmd)
-	require.Equal(t, []any{actions.Already, store.AlertAcknowledged}, []any{again.Outcome, again.State}, "as it was then")
+	require.Equal(t, []any{true, first.CommandID, actions.Applied, store.AlertAcknowledged}, []any{again.Repeated, again.CommandID, again.Outcome, again.State}, "as it was then")
 	require.Equal(t, store.AlertResolved, b.alert(rows[0]).State)
 	cmd.Verb = actions.Escalate
 	other := b.do(cmd)

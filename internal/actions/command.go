@@ -204,4 +204,6 @@ type Result struct {
 	CommandID uuid.UUID `json:"command_id,omitzero"`
 	// Later: it is on record and applied, but Redis does not answer; the work follows by itself.
 	Later bool `json:"later,omitempty"`
+	// Repeated: the command came before; this is what was answered then, and nothing was done now.
+	Repeated bool `json:"repeated,omitempty"`
 }

@@ -56,9 +56,16 @@ func (c *Core) Do(ctx context.Context, cmd Command) (Result, error) {
 	cmd = cmd.tidy()
 	start := time.Now()
 	r, err := c.do(ctx, cmd)
-	r.RequestID, r.CommandID = cmd.RequestID, cmd.ID
+	r.RequestID = cmd.RequestID
+	if !r.Repeated {
+		r.CommandID = cmd.ID
+	}
 	if err == nil {
-		c.metrics().Command(cmd.Source, known(cmd.Verb), r.Outcome, time.Since(start))
+		outcome := r.Outcome
+		if r.Repeated {
+			outcome = Already
+		}
+		c.metrics().Command(cmd.Source, known(cmd.Verb), outcome, time.Since(start))
 	}
 	return r, err
 }
@@ -82,6 +89,7 @@ func (c *Core) do(ctx context.Context, cmd Command) (Result, error) {
 	by := store.Decision{Actor: cmd.Actor.Name, Source: string(cmd.Source), Reason: cmd.Reason, Command: cmd.ID}
 	out, err := c.Store.Act(ctx, cmd.Notification, cmd.Key, cmd.fingerprint(), by, func(a store.Alert) (store.Transition, error) {
 		t := c.decide(cmd, a, &r)
+		r.CommandID = cmd.ID
 		t.Result = r
 		return t, nil
 	})
@@ -111,15 +119,13 @@ func (c *Core) do(ctx context.Context, cmd Command) (Result, error) {
 	return r, nil
 }
 
-// repeated is the answer to a command that came before.
+// repeated is the answer to a command that came before: the same again.
 func repeated(out store.Acted) (Result, error) {
 	r, err := decodeResult(out.Result)
 	if err != nil {
 		return Result{}, &fault.Error{Op: "act", Kind: fault.Internal, Safe: "the answer that was kept cannot be read", Err: err}
 	}
-	if r.Outcome == Applied { // it was, by this command; this time nothing was done
-		r.Outcome, r.Code = Already, CodeAlready
-	}
+	r.Repeated = true
 	return r, nil
 }
 

@@ -27,8 +27,8 @@ const (
 	AlertResolved     AlertState = "resolved"
 )
 
-// notice is the state of notifications that only tell of a decision or of an end.
-const notice AlertState = "notice"
+// AlertNotice is the state of notifications that only tell of a decision or of an end. No alert has it.
+const AlertNotice AlertState = "notice"
 
 // AlertStates lists the states that an alert can have.
 func AlertStates() []AlertState {
@@ -124,7 +124,7 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		if r.AcknowledgedAt != nil && (a.AcknowledgedAt == nil || r.AcknowledgedAt.After(*a.AcknowledgedAt)) {
 			a.AcknowledgedAt, a.AcknowledgedBy = r.AcknowledgedAt, value(r.AcknowledgedBy)
 		}
-		if AlertState(r.State) == notice {
+		if AlertState(r.State) == AlertNotice {
 			continue
 		}
 		a.State, a.Version, a.Priority, a.ClaimID = AlertState(r.State), r.Version, cards.Priority(r.Priority), r.ClaimID
@@ -282,6 +282,13 @@ func (s *Store) Act(ctx context.Context, notification uuid.UUID, key, fingerprin
 		return err
 	})
 	return out, err
+}
+
+// CommandResult returns what was answered to the command with a key, or a fault of Kind NotFound.
+func (s *Store) CommandResult(ctx context.Context, key string) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := s.pool.QueryRow(ctx, `SELECT result FROM action_commands WHERE key = $1`, key).Scan(&raw)
+	return raw, wrap("read the answer to a command", err)
 }
 
 // transit writes what an applied command changes.

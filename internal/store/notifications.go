@@ -65,7 +65,7 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 		if alert == "" {
 			alert = e.Key
 		}
-		state := notice
+		state := AlertNotice
 		if e.Resolved != nil || e.Acknowledged != nil {
 			priority = cards.Info // it tells of a decision or an end: nobody has to acknowledge it
 		} else if state, err = reopen(ctx, tx, alert); err != nil {

@@ -96,6 +96,8 @@ type Options struct {
 	Links       cards.Links
 	// Fallback is who gets the CRITICAL notifications of a channel that is out of order, and hears of it (SRE).
 	Fallback cards.Stakeholder
+	// Buttons makes what is put into a card when it is posted; nil for none. What it makes is in no record.
+	Buttons func(store.Notification) ([]cards.Button, error)
 	// Refused is called when a webhook was refused: another one may be known elsewhere. It may be nil and must not wait.
 	Refused func()
 	// Now is the clock: time.Now.
