@@ -175,6 +175,8 @@ func (v *visitor) who() string {
 	return name
 }
 
+var startLink = regexp.MustCompile(`href="(/signin/start[^"]*)"`)
+
 var csrfField = regexp.MustCompile(`csrf=(\S+)`)
 
 func (v *visitor) csrf() string {
