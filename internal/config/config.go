@@ -448,7 +448,7 @@ func (c *Config) checkSignIn(bad func(name, format string, args ...any)) {
 	}
 	public("ACTION_BASE_URL", c.ActionBaseURL)
 	if c.OIDCIssuer == "" {
-		for _, s := range []struct{ name, v string }{{"OIDC_CLIENT_ID", c.OIDCClientID}, {"OIDC_CLIENT_SECRET", string(c.OIDCClientSecret)}, {"OIDC_ROLES", c.OIDCRoles}} {
+		for _, s := range []struct{ name, v string }{{"OIDC_CLIENT_ID", c.OIDCClientID}, {"OIDC_ROLES", c.OIDCRoles}} {
 			if s.v != "" {
 				bad(s.name, "set it together with OIDC_ISSUER")
 			}
