@@ -1,6 +1,10 @@
 package actionlink
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,10 +21,11 @@ type Buttons struct {
 	Now func() time.Time
 }
 
-// How long links hold.
+// How long links hold, and how long after a first post without an answer they are repeated as they were.
 const (
 	life        = 24 * time.Hour
 	lifeDiscard = 4 * time.Hour
+	repeated    = 2 * time.Hour
 )
 
 // For makes the buttons of a notification: those of its event's kind, on the card of the stakeholder who owns it. It returns nil for cards
@@ -32,12 +37,15 @@ func (b Buttons) For(n store.Notification) ([]cards.Button, error) {
 		now = b.Now
 	}
 	issued := now()
+	if n.PostedAt != nil && issued.Sub(*n.PostedAt) < repeated { // Teams may have the card: the repetition is the same to the byte
+		issued = *n.PostedAt
+	}
 	for _, verb := range verbsOf(n) {
 		until := issued.Add(life)
 		if verb == cards.VerbDiscard {
 			until = issued.Add(lifeDiscard)
 		}
-		token, err := b.Keys.Mint(Token{Alert: n.ID.String(), Verb: string(verb), Audience: n.Channel, Issued: issued, Expires: until})
+		token, err := b.Keys.Mint(Token{ID: b.Keys.id(n.ID.String(), string(verb), issued), Alert: n.ID.String(), Verb: string(verb), Audience: n.Channel, Issued: issued, Expires: until})
 		if err != nil {
 			return nil, err
 		}
@@ -76,4 +84,14 @@ func owned(n store.Notification) bool {
 		}
 	}
 	return false
+}
+
+// id is the token's, the same for the same card and moment, and known to nobody without the key.
+func (k Keys) id(notification, verb string, issued time.Time) string {
+	if len(k) == 0 {
+		return ""
+	}
+	h := hmac.New(sha256.New, k[0].secret)
+	_, _ = fmt.Fprintf(h, "action-link.id.%s.%s.%d", notification, verb, issued.Unix()) // never fails
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }

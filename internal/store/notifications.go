@@ -224,9 +224,9 @@ func (s *Store) MarkFailed(ctx context.Context, failed ...SendFailed) error {
 	})
 }
 
-// MarkPosting says that a row is about to be posted alone.
-func (s *Store) MarkPosting(ctx context.Context, id uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET posted_at = $2 WHERE id = $1 AND posted_at IS NULL`, id, s.opt.Now())
+// MarkPosting says that a row is about to be posted alone, for the first time.
+func (s *Store) MarkPosting(ctx context.Context, id uuid.UUID, at time.Time) error {
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET posted_at = $2 WHERE id = $1 AND posted_at IS NULL`, id, at)
 	return wrap("mark notification posted", err)
 }
 

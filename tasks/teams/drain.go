@@ -140,10 +140,12 @@ func (d *drain) launch(ctx context.Context) error {
 				return nil
 			}
 		}
-		if n := m.rows[0]; m.digest == "" && n.PostedAt == nil && foldsWith(n, n) {
-			if err := d.store.MarkPosting(ctx, n.ID); err != nil {
+		if n := &m.rows[0]; m.digest == "" && n.PostedAt == nil {
+			at := d.opt.Now()
+			if err := d.store.MarkPosting(ctx, n.ID, at); err != nil {
 				return err
 			}
+			n.PostedAt = &at
 		}
 		d.post(ctx, m)
 	}

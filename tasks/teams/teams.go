@@ -31,8 +31,8 @@ type Store interface {
 	DigestNotifications(ctx context.Context, digestID string) ([]store.Notification, error)
 	// MarkSent marks rows as accepted, all or none.
 	MarkSent(ctx context.Context, sent ...store.Sent) error
-	// MarkPosting says that a row is about to be posted alone.
-	MarkPosting(ctx context.Context, id uuid.UUID) error
+	// MarkPosting says that a row is about to be posted alone, for the first time.
+	MarkPosting(ctx context.Context, id uuid.UUID, at time.Time) error
 	// MarkFailed counts failed posts, all or none.
 	MarkFailed(ctx context.Context, failed ...store.SendFailed) error
 	// NextDue returns the earliest next attempt of a live, unsent row of the channel; ok is false when there is none.
