@@ -7,7 +7,7 @@ ALTER TABLE teams_notifications
     ADD COLUMN event     JSONB;
 UPDATE teams_notifications SET alert_key = split_part(coalesce(event_key, id::text), '/again/', 1);
 UPDATE teams_notifications SET state = 'notice' WHERE event_key LIKE 'condition/%/resolved';
-ALTER TABLE teams_notifications ALTER COLUMN alert_key SET NOT NULL;
+ALTER TABLE teams_notifications ALTER COLUMN alert_key SET NOT NULL, ALTER COLUMN alert_key SET DEFAULT gen_random_uuid()::text;
 COMMENT ON COLUMN teams_notifications.alert_key IS 'What it is about. All notifications of one alert change their state together.';
 COMMENT ON COLUMN teams_notifications.state IS 'Of the alert. notice: the card only tells of a decision or an end, and asks for nothing.';
 COMMENT ON COLUMN teams_notifications.version IS 'How often the alert changed its state.';

@@ -24,8 +24,9 @@ const usage = `Usage: monitor
 
 Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead letters, notifications, queues, audit trail.
 Those named in MONITOR_USERS may sign in: viewers look, operators decide. /livez and /readyz need no login.
-Logins live in memory: they end after 8 hours and when the monitor restarts, and several monitors need sticky sessions.
-ACTIONS_ADDR is kept for public routes of action links. There are none yet: it answers /livez, and 404 to all else.
+Sign-ins last 8 hours and are kept in PostgreSQL: they survive a restart and hold for all monitors.
+ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons of cards (ACTION_BASE_URL, ACTION_LINK_KEYS), the signed API
+(ACTION_API_KEYS) and Alertmanager's webhook (ALERTMANAGER_TOKEN), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.
 
   --version       print the version
