@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,14 +33,12 @@ func TestAPersonBringsAClaimBackFromItsCard(t *testing.T) {
 	teams := httptest.NewServer(s.sim.Teams())
 	t.Cleanup(teams.Close)
 	away, actions, pages := address(t), address(t), address(t)
-	for k, v := range map[string]string{
+	maps.Copy(s.env, map[string]string{
 		"NPHIES_BASE_URL": "http://" + away, "NPHIES_BREAK_AFTER": "0", "ACTION_BASE_URL": "http://" + actions, "ACTIONS_ADDR": actions,
 		"ACTION_LINK_KEYS": "k1:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=", "MONITOR_ADDR": pages, "MONITOR_URL": "http://" + pages, "MONITOR_HTTP_ADDR": "127.0.0.1:0",
 		"OIDC_ISSUER": idp.Issuer, "OIDC_NAME": "the hospital", "OIDC_CLIENT_ID": idp.ClientID, "OIDC_CLIENT_SECRET": idp.ClientSecret, "OIDC_TENANTS": "hospital",
 		"OIDC_ROLES": "operator=nphiesq.operator", "MONITOR_INSECURE_COOKIES": "true",
-	} {
-		s.env[k] = v
-	}
+	})
 	w := s.worker()
 	monitor := s.startMonitor()
 	claim := strings.Fields(s.enqueue("submit", "../../examples/claims/01-professional-approved.json"))[0]

@@ -109,8 +109,9 @@ func open(t *testing.T) *site {
 }
 
 // dead is a claim whose submission died; it returns its notification.
-func (s *site) dead(number string) (store.Claim, store.DeadLetter, store.Notification) {
+func (s *site) dead() (store.Claim, store.DeadLetter, store.Notification) {
 	s.t.Helper()
+	const number = "CLM-1"
 	ctx := s.t.Context()
 	c, _, err := s.store.CreateClaim(ctx, store.NewClaim{
 		License: "PR-1", Identifier: store.Identifier{System: "s", Value: number}, Payer: "INS", Claimed: decimal.New(100, -2), HeaderID: "h", BundleID: "b", SourceHash: "x",
@@ -204,7 +205,7 @@ func (s *site) state(n uuid.UUID) store.AlertState {
 // TestAPersonRetries is the whole way: the link, signing in, the page, the reason, the button.
 func TestAPersonRetries(t *testing.T) {
 	s := open(t)
-	c, l, n := s.dead("CLM-1")
+	c, l, n := s.dead()
 	link := s.link(n.ID, actions.Retry)
 	b := s.browser("")
 	status, _, h := b.get(link)
@@ -268,7 +269,7 @@ func TestAPersonRetries(t *testing.T) {
 // TestScannersChangeNothing: whoever only looks at an address, a hundred at once, signed in or not.
 func TestScannersChangeNothing(t *testing.T) {
 	s := open(t)
-	_, _, n := s.dead("CLM-1")
+	_, _, n := s.dead()
 	operator := s.browser("amal")
 	var all sync.WaitGroup
 	for i := range 100 {
@@ -303,7 +304,7 @@ func TestScannersChangeNothing(t *testing.T) {
 // TestAHundredPress at once, each on a page of their own: one is the first, the others are told who.
 func TestAHundredPress(t *testing.T) {
 	s := open(t)
-	_, _, n := s.dead("CLM-1")
+	_, _, n := s.dead()
 	link := s.link(n.ID, actions.Acknowledge)
 	people := []*browser{s.browser("amal"), s.browser("salem"), s.browser("boss")}
 	var forms []url.Values
@@ -333,7 +334,7 @@ func TestAHundredPress(t *testing.T) {
 
 func TestLinksThatAreRefused(t *testing.T) {
 	s := open(t)
-	_, _, n := s.dead("CLM-1")
+	_, _, n := s.dead()
 	b := s.browser("amal")
 	good := s.link(n.ID, actions.Discard)
 	old, err := s.keys.Mint(actionlink.Token{Alert: n.ID.String(), Verb: "retry", Issued: time.Now().Add(-2 * time.Hour), Expires: time.Now().Add(-time.Hour)})
@@ -401,7 +402,7 @@ func TestLinksThatAreRefused(t *testing.T) {
 // TestWhoTriesTokensIsStopped by address.
 func TestWhoTriesTokensIsStopped(t *testing.T) {
 	s := open(t)
-	_, _, n := s.dead("CLM-1")
+	_, _, n := s.dead()
 	b := s.browser("amal")
 	for range 30 {
 		status, _, _ := b.get(s.URL + "/a/v1.k1.x.y")
@@ -438,7 +439,7 @@ func (s *site) call(id, body string, change func(*http.Request)) (int, map[strin
 
 func TestTheSignedAPI(t *testing.T) {
 	s := open(t)
-	_, l, n := s.dead("CLM-1")
+	_, l, n := s.dead()
 	body := func(verb, reason string) string {
 		return fmt.Sprintf(`{"type":"alert.%s","alert_id":%q,"reason":%q,"actor":{"id":"a.user@example.com","name":"A. User"}}`, verb, n.ID, reason)
 	}
@@ -490,7 +491,7 @@ func TestTheSignedAPI(t *testing.T) {
 
 func TestCallsThatAreNotSignedWell(t *testing.T) {
 	s := open(t)
-	_, _, n := s.dead("CLM-1")
+	_, _, n := s.dead()
 	body := fmt.Sprintf(`{"type":"alert.resolve","alert_id":%q,"actor":{"id":"x"}}`, n.ID)
 	status, _, _ := s.call("a", body, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") })
 	require.Equal(t, 415, status)
