@@ -59,7 +59,7 @@ func (l *lockout) locked(ctx context.Context, pair, address string) bool {
 	if here || !l.shared() {
 		return here
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
 	defer cancel()
 	for _, c := range []struct {
 		f   *ratelimit.Failures
@@ -95,7 +95,7 @@ func (l *lockout) failed(ctx context.Context, pair, address string) {
 	if !l.shared() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
 	defer cancel()
 	if err := errors.Join(l.pair.Failed(ctx, pair), l.alone.Failed(ctx, address)); err != nil {
 		l.away(ctx, err)
@@ -140,7 +140,7 @@ func (l *lockout) passed(ctx context.Context, pair string) {
 	delete(l.seen, pair)
 	l.mu.Unlock()
 	if l.shared() {
-		ctx, cancel := context.WithTimeout(ctx, redisWait)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
 		defer cancel()
 		_ = l.pair.Forget(ctx, pair) // it ends by itself
 	}
