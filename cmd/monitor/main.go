@@ -23,8 +23,9 @@ const usage = `Usage: monitor
        monitor hash
 
 Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead letters, notifications, queues, audit trail.
-Those named in MONITOR_USERS may sign in: viewers look, operators decide. /livez and /readyz need no login.
-Sign-ins last 8 hours and are kept in PostgreSQL: they survive a restart and hold for all monitors.
+People sign in with a password (MONITOR_USERS, MONITOR_USERS_FILE), through a provider of single sign-on (OIDC_ISSUER), or either:
+viewers look, operators and supervisors decide, and only the role privacy sees patient data. /livez and /readyz need no sign-in.
+A sign-in lasts 8 hours. It stands in PostgreSQL: a restart ends none, and several monitors share them. See docs/sign-in.md.
 ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons of cards (ACTION_BASE_URL, ACTION_LINK_KEYS), the signed API
 (ACTION_API_KEYS) and Alertmanager's webhook (ALERTMANAGER_TOKEN), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.

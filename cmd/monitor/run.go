@@ -14,6 +14,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/proxied"
 	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/internal/web"
@@ -47,6 +48,10 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := proxied.Parse(cfg.TrustedProxies)
+	if err != nil {
+		return nil, &config.SettingError{Name: "TRUSTED_PROXIES", Problem: err.Error()}
+	}
 	p = &program{log: log}
 	defer func() {
 		if err != nil {
@@ -67,7 +72,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
-	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, pages); err != nil {
+	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, proxied.Trust(proxies, pages)); err != nil {
 		return nil, err
 	}
 	registry := telemetry.Registry(app.Version())
@@ -77,7 +82,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
-	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, routes); err != nil {
+	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, proxied.Trust(proxies, routes)); err != nil {
 		return nil, err
 	}
 	machines := http.NewServeMux()

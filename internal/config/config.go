@@ -192,6 +192,7 @@ type Process struct {
 	MonitorAddr     string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
 	MonitorHTTPAddr string  `env:"MONITOR_HTTP_ADDR" envDefault:":9092" doc:"Monitor: /metrics and /livez for machines."`
 	ActionsAddr     string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
+	TrustedProxies  string  `env:"TRUSTED_PROXIES" doc:"Monitor: networks or addresses of proxies before it, separated by blanks; of what they send X-Forwarded-For is believed. Failures are counted by the address found so."`
 	ActionBaseURL   string  `env:"ACTION_BASE_URL" doc:"Public address of ACTIONS_ADDR, without a path: https://host (http:// for loopback hosts only). Empty: people cannot sign in there."`
 	LinkKeys        Secret  `env:"ACTION_LINK_KEYS" doc:"Keys of the links on cards: id:base64 of 32 bytes (openssl rand -base64 32), the new one before the old one, separated by a blank. With ACTION_BASE_URL cards get buttons; empty: none."`
 	APIKeys         Secret  `env:"ACTION_API_KEYS" doc:"Keys of those who may post to /api/v1/actions on ACTIONS_ADDR: whsec_ and base64, one to three. Empty: nobody may."`

@@ -58,17 +58,23 @@ func users(t testing.TB) *signin.Users {
 	return u
 }
 
-func open(t testing.TB) *site {
+func open(t testing.TB, change ...func(*web.Options)) *site {
 	t.Helper()
 	s := &site{pool: testenv.Pool(t), redis: testenv.Redis(t)}
 	s.store = store.New(s.pool, store.Options{Router: everybody{}, Environment: "test"})
 	s.queue = broker.New(s.redis)
 	require.NoError(t, s.queue.Register(t.Context()))
-	h, err := web.New(web.Options{
-		Store: s.store, Queue: s.queue, Redis: s.redis, Users: users(t), Log: testenv.Discard(), Environment: "test", Version: "v0", InsecureCookies: true,
-	})
+	var h *web.Server
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
+	o := web.Options{
+		Store: s.store, Queue: s.queue, Redis: s.redis, Users: users(t), Log: testenv.Discard(), Environment: "test", Version: "v0", InsecureCookies: true, Address: s.URL,
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	var err error
+	h, err = web.New(o)
 	require.NoError(t, err)
-	s.Server = httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s
 }
