@@ -99,6 +99,8 @@ type Command struct {
 	RequestID         string
 	Address           string // of the network
 	UserAgent         string
+	// With are alerts that an escalation by the system stands for, too; nil for none.
+	With *store.AlertFilter
 }
 
 // MaxReason is the longest reason, in characters; the rest is cut.
@@ -204,4 +206,6 @@ type Result struct {
 	CommandID uuid.UUID `json:"command_id,omitzero"`
 	// Later: it is on record and applied, but Redis does not answer; the work follows by itself.
 	Later bool `json:"later,omitempty"`
+	// With is how many other alerts were escalated with it.
+	With int `json:"with,omitempty"`
 }
