@@ -97,7 +97,10 @@ func TestClassification(t *testing.T) {
 }
 
 func TestWithoutAnswer(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client has gone
+		<-r.Context().Done()
+	}))
 	r := client(t, srv.URL, 50*time.Millisecond).Send(t.Context(), key, resolve())
 	require.Equal(t, pagerduty.Result{Class: pagerduty.Temporary, Safe: "PagerDuty did not answer in time"}, r)
 	srv.Close()

@@ -408,17 +408,17 @@ type AlertFilter struct {
 	Except []cards.EventType
 }
 
-// overdue finds, by $1 to $4, the open alerts whose newest event of a priority Teams has had since before a time, in whichever channel was
-// first. One whose newest card has not left yet is not among them, nor one that was written before events were kept.
+// overdue finds, by $1 to $4, the open alerts whose newest event of its type has a priority and was with Teams before a time, in whichever
+// channel was first. One whose newest card has not left yet is not among them, nor one that was written before events were kept.
 const overdue = `WITH open AS (
-	SELECT id, alert_key, event_type, split_part(coalesce(event_key, id::text), '/again/', 1) AS happened, sent_at, created_at FROM teams_notifications
-	WHERE state = 'open' AND priority IN ('CRITICAL', 'HIGH') AND priority = $1 AND event IS NOT NULL
-), newest AS (
-	SELECT DISTINCT ON (alert_key) alert_key, event_type, happened FROM open ORDER BY alert_key, created_at DESC, id DESC
+	SELECT id, alert_key, event_type, sent_at, priority, split_part(coalesce(event_key, id::text), '/again/', 1) AS happened,
+		first_value(split_part(coalesce(event_key, id::text), '/again/', 1)) OVER (PARTITION BY alert_key, event_type ORDER BY created_at DESC, id DESC) AS newest
+	FROM teams_notifications WHERE state = 'open' AND event IS NOT NULL AND alert_key IN (
+		SELECT alert_key FROM teams_notifications WHERE state = 'open' AND priority IN ('CRITICAL', 'HIGH') AND priority = $1 AND sent_at < $2
+			AND ($3 = '' OR event_type = $3) AND NOT event_type = ANY ($4))
 ), overdue AS (
-	SELECT n.alert_key, n.event_type, min(o.sent_at) AS sent_at, (array_agg(o.id ORDER BY o.sent_at, o.id))[1] AS id
-	FROM newest n JOIN open o ON o.alert_key = n.alert_key AND o.happened = n.happened
-	WHERE o.sent_at IS NOT NULL AND ($3 = '' OR n.event_type = $3) AND NOT n.event_type = ANY ($4) GROUP BY 1, 2 HAVING min(o.sent_at) < $2
+	SELECT alert_key, event_type, min(sent_at) AS sent_at, (array_agg(id ORDER BY sent_at, id))[1] AS id FROM open
+	WHERE happened = newest AND priority = $1 AND sent_at IS NOT NULL AND ($3 = '' OR event_type = $3) AND NOT event_type = ANY ($4) GROUP BY 1, 2 HAVING min(sent_at) < $2
 )`
 
 func (f AlertFilter) args() []any {
@@ -454,13 +454,13 @@ func (s *Store) Overdue(ctx context.Context, f AlertFilter) ([]OverdueAlert, err
 func (s *Store) escalateWith(ctx context.Context, tx pgx.Tx, a Alert, f AlertFilter, data map[string]string) (n int, err error) {
 	data = maps.Clone(data)
 	data["escalated_with"] = a.ID.String()
-	err = tx.QueryRow(ctx, overdue+`, locked AS (
+	err = tx.QueryRow(ctx, overdue+`, locked AS MATERIALIZED (
 		SELECT id, alert_key FROM teams_notifications WHERE state = 'open' AND alert_key IN (SELECT alert_key FROM overdue WHERE alert_key <> $5) FOR UPDATE SKIP LOCKED
 	), whole AS (
-		SELECT l.alert_key FROM locked l GROUP BY 1 HAVING count(*) = (SELECT count(*) FROM teams_notifications t WHERE t.alert_key = l.alert_key AND t.state = 'open')
+		SELECT l.id FROM (SELECT id, alert_key, count(*) OVER (PARTITION BY alert_key) AS n FROM locked) l
+		WHERE l.n = (SELECT count(*) FROM teams_notifications t WHERE t.alert_key = l.alert_key AND t.state = 'open')
 	), marked AS (
-		UPDATE teams_notifications t SET state = 'escalated', version = version + 1, action_taken = 'escalate', action_data = $6
-		FROM locked l JOIN whole w ON w.alert_key = l.alert_key WHERE t.id = l.id RETURNING t.alert_key
+		UPDATE teams_notifications SET state = 'escalated', version = version + 1, action_taken = 'escalate', action_data = $6 WHERE id IN (SELECT id FROM whole) RETURNING alert_key
 	) SELECT count(DISTINCT alert_key) FROM marked`, append(f.args(), a.Key, data)...).Scan(&n)
 	return n, err
 }
