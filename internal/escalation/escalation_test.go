@@ -305,7 +305,7 @@ func TestTenThousandAreOne(t *testing.T) {
 	b.look()
 	took := time.Since(start)
 	t.Logf("a look at %d took %s", n, took)
-	require.Less(t, took, 20*time.Second)
+	require.Less(t, took, 15*time.Second, "two cores under the race detector need three")
 
 	require.Equal(t, []string{"trigger", "trigger"}, b.drain(), "one of each type")
 	var shown, marked, with int

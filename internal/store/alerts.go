@@ -409,8 +409,8 @@ type AlertFilter struct {
 }
 
 // overdue finds, by $1 to $4, the open alerts whose newest event of its type has a priority and was with Teams before a time, in whichever
-// channel was first. One whose newest card has not left yet is not among them, nor one that was written before events were kept.
-const overdue = `WITH open AS (
+// channel was first (materialized, lest a condition on the type is pushed into it and looks its index up for each alert). One whose newest card has not left yet is not among them, nor one that was written before events were kept.
+const overdue = `WITH open AS MATERIALIZED (
 	SELECT id, alert_key, event_type, sent_at, priority, split_part(coalesce(event_key, id::text), '/again/', 1) AS happened,
 		first_value(split_part(coalesce(event_key, id::text), '/again/', 1)) OVER (PARTITION BY alert_key, event_type ORDER BY created_at DESC, id DESC) AS newest
 	FROM teams_notifications WHERE state = 'open' AND event IS NOT NULL AND alert_key IN (
