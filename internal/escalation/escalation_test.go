@@ -2,7 +2,6 @@ package escalation_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -101,10 +100,10 @@ func (b *bench) drain() []string {
 	return out
 }
 
-func (b *bench) claim(n int) store.Claim {
+func (b *bench) claim() store.Claim {
 	b.t.Helper()
 	c, _, err := b.store.CreateClaim(b.t.Context(), store.NewClaim{
-		License: "PR-1", Identifier: store.Identifier{System: "s", Value: fmt.Sprintf("CLM-%d", n)}, Payer: "INS", Claimed: decimal.New(100, -2),
+		License: "PR-1", Identifier: store.Identifier{System: "s", Value: "CLM-1"}, Payer: "INS", Claimed: decimal.New(100, -2),
 		HeaderID: "h", BundleID: "b", SourceHash: "x", Event: "claim-request", Body: []byte("{}"),
 	})
 	require.NoError(b.t, err)
@@ -127,9 +126,9 @@ func (b *bench) answer(c store.Claim) {
 	require.NoError(b.t, err)
 }
 
-func (b *bench) told(where string, args ...any) []store.Alert {
+func (b *bench) told(where string) []store.Alert {
 	b.t.Helper()
-	rows, err := b.pool.Query(b.t.Context(), `SELECT id FROM teams_notifications WHERE `+where+` ORDER BY created_at, id`, args...)
+	rows, err := b.pool.Query(b.t.Context(), `SELECT id FROM teams_notifications WHERE `+where+` ORDER BY created_at, id`)
 	require.NoError(b.t, err)
 	var out []store.Alert
 	for rows.Next() {
@@ -146,18 +145,17 @@ func (b *bench) told(where string, args ...any) []store.Alert {
 	return out
 }
 
-func (b *bench) do(a store.Alert, v actions.Verb) actions.Result {
+func (b *bench) do(a store.Alert, v actions.Verb) {
 	b.t.Helper()
 	r, err := b.core.Do(b.t.Context(), actions.Command{Notification: a.Notification, Verb: v, Reason: "seen to", Actor: actions.Actor{Name: "Demo Operator"}, Source: actions.FromAPI})
 	require.NoError(b.t, err)
 	require.Equal(b.t, actions.Applied, r.Outcome, r.Message)
-	return r
 }
 
 // TestFromDeadLetterToPagerDuty: unacknowledged, it is escalated; acknowledged, answered, PagerDuty follows, in order.
 func TestFromDeadLetterToPagerDuty(t *testing.T) {
 	b := newBench(t)
-	c := b.claim(1)
+	c := b.claim()
 	b.die(c, 1)
 	b.wait(time.Hour)
 	b.look()
@@ -210,7 +208,7 @@ func TestFromDeadLetterToPagerDuty(t *testing.T) {
 // TestDecisionsOnTheCommandLineReachPagerDuty: also what is decided about the dead letter itself.
 func TestDecisionsOnTheCommandLineReachPagerDuty(t *testing.T) {
 	b := newBench(t)
-	c := b.claim(1)
+	c := b.claim()
 	b.die(c, 1)
 	b.post()
 	b.wait(time.Hour)
@@ -285,7 +283,7 @@ func TestTenThousandAreOne(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()
 	const n = 10_000
-	b.die(b.claim(1), 1)
+	b.die(b.claim(), 1)
 	_, err := b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, event_key, summary, next_attempt_at, alert_key, state, event)
 		SELECT gen_random_uuid(), correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, 'dead/' || i, summary, next_attempt_at, 'dead/claim/' || i, 'open', event
 		FROM teams_notifications, generate_series(2, $1) i WHERE channel = 'SRE' AND event_type = 'task.dlq'`, n)
@@ -326,7 +324,7 @@ func TestTenThousandAreOne(t *testing.T) {
 // TestTwoWorkersLookAtOnce: whoever comes second finds it done.
 func TestTwoWorkersLookAtOnce(t *testing.T) {
 	b := newBench(t)
-	b.die(b.claim(1), 1)
+	b.die(b.claim(), 1)
 	b.post()
 	b.wait(time.Hour)
 	var wg sync.WaitGroup

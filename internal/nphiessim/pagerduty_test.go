@@ -1,6 +1,7 @@
 package nphiessim
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,7 +16,7 @@ const (
 )
 
 func postPage(s *Sim, body string) (int, string) {
-	r := httptest.NewRequest(http.MethodPost, "/v2/enqueue", strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/v2/enqueue", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	s.Teams().ServeHTTP(w, r)
