@@ -23,6 +23,7 @@ const (
 	TypeCancel      = "nphies:cancel"
 	TypePoll        = "nphies:poll"
 	TypeNotify      = "teams:notify"
+	TypePage        = "pagerduty:send"
 )
 
 // Queues, one per type, so that each has its own concurrency.
@@ -34,6 +35,7 @@ const (
 	QueueCancel      = "nphies-cancel"
 	QueuePoll        = "nphies-poll"
 	QueueTeams       = "teams"
+	QueuePager       = "pagerduty"
 )
 
 // MaxPayloadBytes is the most a payload may have: the heartbeat rewrites every active payload each five seconds.
@@ -88,6 +90,10 @@ func Table() []Spec {
 			Type: TypeNotify, Queue: QueueTeams, Concurrency: 8, MaxRetry: 12, Timeout: 120 * time.Second,
 			RetryBase: 2 * time.Second, RetryCap: time.Minute, Payload: NotifyPayload{},
 		},
+		{
+			Type: TypePage, Queue: QueuePager, Concurrency: 1, MaxRetry: 12, Timeout: 120 * time.Second,
+			RetryBase: 2 * time.Second, RetryCap: time.Minute, Payload: PagePayload{},
+		},
 	}
 }
 
@@ -135,6 +141,9 @@ type NotifyPayload struct {
 	Channel string `json:"channel"`
 }
 
+// PagePayload is empty: one task sends all that waits for PagerDuty.
+type PagePayload struct{}
+
 // Task is a wish for work: the asynq task together with the options that are its identity.
 type Task struct {
 	*asynq.Task
@@ -175,6 +184,11 @@ func NewPoll(license string, slot time.Time) Task {
 // NewNotify asks for a channel to be drained at a time, to the second. All wishes for the same second are one task.
 func NewNotify(channel string, at time.Time) Task {
 	return build(TypeNotify, NotifyPayload{Channel: channel}, fmt.Sprintf("%s.notify.%d", idPart(channel), at.Unix()))
+}
+
+// NewPage asks for what waits for PagerDuty to be sent at a time, to the second. All wishes for the same second are one task.
+func NewPage(at time.Time) Task {
+	return build(TypePage, PagePayload{}, fmt.Sprintf("%d.page", at.Unix()))
 }
 
 // Reserved is what a task id may not hold: asynqmon cuts ids at "-" and its routes at "/".

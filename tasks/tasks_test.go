@@ -34,6 +34,7 @@ var golden = map[string]struct {
 	tasks.TypeCancel:      {tasks.NewCancel(id, 3), "0192f0c10000700080000000000000aa.cancel.3", `{"task_id":"0192f0c1-0000-7000-8000-0000000000aa"}`},
 	tasks.TypePoll:        {tasks.NewPoll("DEMO-PR-1/x", time.UnixMilli(1767225600123)), "1767225600123.poll.DEMO_PR_1_x", `{"license":"DEMO-PR-1/x"}`},
 	tasks.TypeNotify:      {tasks.NewNotify("SECURITY_ENG", time.Unix(1767225600, 5)), "SECURITY_ENG.notify.1767225600", `{"channel":"SECURITY_ENG"}`},
+	tasks.TypePage:        {tasks.NewPage(time.Unix(1767225600, 5)), "1767225600.page", `{}`},
 }
 
 func TestEveryTypeIsComplete(t *testing.T) {
@@ -68,7 +69,7 @@ func TestEveryTypeIsComplete(t *testing.T) {
 	}
 	require.Len(t, golden, len(tasks.Table()))
 	require.Equal(t, []string{
-		"nphies-eligibility", "nphies-submit", "nphies-priorauth", "nphies-status", "nphies-cancel", "nphies-poll", "teams",
+		"nphies-eligibility", "nphies-submit", "nphies-priorauth", "nphies-status", "nphies-cancel", "nphies-poll", "teams", "pagerduty",
 	}, tasks.Queues())
 }
 

@@ -77,7 +77,11 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	}
 	registry := telemetry.Registry(app.Version())
 	counts := actions.NewCounts(registry)
-	core := &actions.Core{Store: p.app.Store, Queue: p.app.Queue, Metrics: counts, Log: log, Now: p.app.Now}
+	core, err := p.app.Core()
+	if err != nil {
+		return nil, err
+	}
+	core.Metrics = counts
 	routes, err := p.actionRoutes(cfg, core, counts, users, provider, log)
 	if err != nil {
 		return nil, err

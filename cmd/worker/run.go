@@ -20,6 +20,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/escalation"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
@@ -48,6 +49,7 @@ type program struct {
 	certs      *certwatch.Watch
 	upkeep     *upkeep.Upkeep
 	watch      *watch.Watch
+	escalation *escalation.Escalation
 	registry   *prometheus.Registry
 	http       *http.Server
 	listener   net.Listener
@@ -116,6 +118,9 @@ func (p *program) open(ctx context.Context) error {
 	})
 	handlers.Register(p.router)
 	if err := registerTeams(ctx, p, p.registry); err != nil {
+		return err
+	}
+	if err := registerPager(p, p.registry); err != nil {
 		return err
 	}
 	p.certs = &certwatch.Watch{
@@ -222,6 +227,7 @@ func (p *program) run(ctx context.Context) error {
 	wg.Go(func() { p.app.Clock.Run(reconciling) })
 	wg.Go(func() { p.watch.Run(reconciling) })
 	wg.Go(func() { p.upkeep.Run(reconciling) })
+	wg.Go(func() { p.escalation.Run(reconciling) })
 	wg.Go(func() { p.beSeen(reconciling) })
 	wg.Go(func() { p.certs.Run(reconciling) })
 	if p.vault != nil {

@@ -9,6 +9,7 @@ REVOKE UPDATE ON messages, claim_responses, operator_actions FROM nphiesq_app; -
 REVOKE INSERT, UPDATE ON goose_db_version FROM nphiesq_app;                    -- for migrations alone
 GRANT DELETE ON pauses TO nphiesq_app;                                         -- a pause that has ended
 GRANT DELETE ON teams_notifications TO nphiesq_app;                            -- TEAMS_AUDIT_RETENTION_DAYS
+GRANT DELETE ON pagerduty_events TO nphiesq_app;                               -- of alerts that are over, after the same time
 GRANT DELETE ON leases TO nphiesq_app;                                         -- work that is done
 REVOKE UPDATE ON sign_ins, sign_in_starts FROM nphiesq_app;                    -- who is signed in does not get another role
 GRANT UPDATE (last_seen_at) ON sign_ins TO nphiesq_app;

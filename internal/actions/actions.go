@@ -62,6 +62,8 @@ func (c *Core) enqueueAgain(ctx context.Context, out store.Decided) (err error) 
 		}
 	case l.TaskType == tasks.TypeNotify && l.Reference != "":
 		err = c.Queue.Notify(ctx, l.Reference)
+	case l.TaskType == tasks.TypePage:
+		err = c.Queue.Page(ctx)
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (channels) Channels(who []cards.Stakeholder) []store.Channel {
 // pager pages for SRE.
 type pager struct{}
 
-func (pager) Trigger(a store.Alert, to cards.Stakeholder, p cards.Priority) (store.Page, bool) {
+func (pager) Trigger(a store.Alert, to cards.Stakeholder, p cards.Priority, _ string) (store.Page, bool) {
 	return store.Page{Action: "trigger", DedupKey: "test:" + a.ID.String(), Routing: "sre", Payload: map[string]string{"severity": string(p)}}, to == cards.SRE
 }
 
@@ -316,7 +316,7 @@ func TestEscalation(t *testing.T) {
 	a := b.alert(next)
 	require.Equal(t, rows[0].ID, all[0].ID)
 	require.Equal(t, b.alert(rows[0]).ID, a.ID, "the same alert")
-	require.False(t, a.Paged, "the chain's group has no integration")
+	require.Empty(t, a.Paged, "the chain's group has no integration")
 	require.Empty(t, a.AcknowledgedBy, "who passes it on has not taken it on")
 	require.Equal(t, actions.Already, b.do(actions.Command{Notification: next.ID, Verb: actions.Escalate}).Outcome)
 	require.Equal(t, actions.Applied, b.do(actions.Command{Notification: next.ID, Verb: actions.Acknowledge}).Outcome)
@@ -360,13 +360,13 @@ func TestWhatPagerDutyIsToldInOrder(t *testing.T) {
 	require.Empty(t, events(), "PagerDuty knows nothing of it")
 	b.Chain = []cards.Stakeholder{cards.SRE}
 	b.do(actions.Command{Notification: list[0].ID, Verb: actions.Escalate})
-	require.True(t, b.alert(list[0]).Paged)
+	require.Contains(t, b.alert(list[0]).Paged, "sre")
 	b.do(actions.Command{Notification: list[0].ID, Verb: actions.Acknowledge})
 	_, err = s.Clear(t.Context(), cards.QueueBacklogEvent, "q")
 	require.NoError(t, err)
 	require.Equal(t, []string{"trigger sre true", "acknowledge sre true", "resolve sre true"}, events())
 	a := b.alert(list[0])
-	require.Equal(t, []any{store.AlertResolved, false}, []any{a.State, a.Paged})
+	require.Equal(t, []any{store.AlertResolved, 0}, []any{a.State, len(a.Paged)})
 }
 
 // TestWhatARetryLeadsTo: it fails again and the alert is open again, with the new letter behind it; an answer ends it, without anybody.

@@ -99,6 +99,8 @@ type Command struct {
 	RequestID         string
 	Address           string // of the network
 	UserAgent         string
+	// With are alerts that an escalation by the system stands for, too; nil for none.
+	With *store.AlertFilter
 }
 
 // MaxReason is the longest reason, in characters; the rest is cut.
@@ -206,4 +208,6 @@ type Result struct {
 	Later bool `json:"later,omitempty"`
 	// Repeated: the command came before; this is what was answered then, and nothing was done now.
 	Repeated bool `json:"repeated,omitempty"`
+	// With is how many other alerts were escalated with it.
+	With int `json:"with,omitempty"`
 }

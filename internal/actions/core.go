@@ -19,7 +19,7 @@ import (
 type Pager interface {
 	// Trigger makes the page of an escalation to a group: the name of the integration key and the event's payload. ok is false
 	// where PagerDuty is not set up for the group.
-	Trigger(a store.Alert, to cards.Stakeholder, priority cards.Priority) (p store.Page, ok bool)
+	Trigger(a store.Alert, to cards.Stakeholder, priority cards.Priority, reason string) (p store.Page, ok bool)
 }
 
 // Metrics counts commands. Every label comes from a closed set.
@@ -107,6 +107,7 @@ func (c *Core) do(ctx context.Context, cmd Command) (Result, error) {
 	if r.Outcome != Applied {
 		return r, nil
 	}
+	r.With = out.With
 	if cmd.Verb == Acknowledge && out.Alert.AcknowledgedAt == nil {
 		c.metrics().Acknowledged(out.Alert.Priority, r.At.Sub(out.Alert.Since))
 	}
@@ -209,19 +210,19 @@ func (c *Core) effects(cmd Command, a store.Alert, t *store.Transition, now time
 	var decision cards.Decision
 	switch cmd.Verb {
 	case Acknowledge:
-		t.Pages = []store.Page{{Action: "acknowledge"}}
+		t.Pages = []store.Page{{Action: store.PageAcknowledge}}
 	case Escalate:
 		decision = cards.DecisionEscalated
 		t.Acknowledge = false // who passes it on has not taken it on
 		c.escalate(cmd, a, t, now)
 	case Retry:
 		decision, t.Letter = cards.DecisionRetried, "retry"
-		t.Pages = []store.Page{{Action: "acknowledge"}}
+		t.Pages = []store.Page{{Action: store.PageAcknowledge}}
 	case Discard:
 		decision, t.Letter = cards.DecisionDiscarded, "discard"
-		t.Pages = []store.Page{{Action: "resolve"}}
+		t.Pages = []store.Page{{Action: store.PageResolve}}
 	case Resolve:
-		t.Pages = []store.Page{{Action: "resolve"}}
+		t.Pages = []store.Page{{Action: store.PageResolve}}
 	case Poll:
 	}
 	// A card that went through a webhook cannot be changed, so another one follows where it matters.
@@ -243,9 +244,10 @@ func (c *Core) effects(cmd Command, a store.Alert, t *store.Transition, now time
 func (c *Core) escalate(cmd Command, a store.Alert, t *store.Transition, now time.Time) {
 	to := c.next(a.Told)
 	priority := raise(a.Priority)
-	t.Data["to"] = string(to)
+	t.Data["to"], t.With = string(to), cmd.With
 	if c.Pager != nil {
-		if p, ok := c.Pager.Trigger(a, to, priority); ok && !a.Paged {
+		// While PagerDuty rings it is not told again; what was acknowledged there and is escalated all the same is.
+		if p, ok := c.Pager.Trigger(a, to, priority, cmd.Reason); ok && a.Paged[p.Routing] != store.PageTrigger {
 			t.Pages = append(t.Pages, p)
 			t.Data["pagerduty"] = p.Routing
 		}
@@ -339,6 +341,9 @@ func (c *Core) follow(ctx context.Context, cmd Command, out store.Acted) error {
 	}
 	if len(out.Channels) > 0 {
 		errs = append(errs, c.Queue.Notify(ctx, out.Channels...))
+	}
+	if out.Paged {
+		errs = append(errs, c.Queue.Page(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -65,12 +65,28 @@ func (q *Queue) NotifyAt(ctx context.Context, channel string, at time.Time) erro
 	if now := q.now(); at.Before(now) {
 		at = now
 	}
-	existed, err := q.Enqueue(ctx, tasks.NewNotify(channel, at), asynq.ProcessAt(at))
+	return q.sureAt(ctx, at, func(at time.Time) tasks.Task { return tasks.NewNotify(channel, at) })
+}
+
+// Page wishes for what waits for PagerDuty to be sent now.
+func (q *Queue) Page(ctx context.Context) error { return q.PageAt(ctx, q.now()) }
+
+// PageAt is Page at a time, as NotifyAt.
+func (q *Queue) PageAt(ctx context.Context, at time.Time) error {
+	if now := q.now(); at.Before(now) {
+		at = now
+	}
+	return q.sureAt(ctx, at, tasks.NewPage)
+}
+
+// sureAt enqueues the drain of a second, or if it is there already that of the next one, too.
+func (q *Queue) sureAt(ctx context.Context, at time.Time, task func(time.Time) tasks.Task) error {
+	existed, err := q.Enqueue(ctx, task(at), asynq.ProcessAt(at))
 	if err != nil || !existed {
 		return err
 	}
 	next := at.Truncate(time.Second).Add(time.Second)
-	_, err = q.Enqueue(ctx, tasks.NewNotify(channel, next), asynq.ProcessAt(next))
+	_, err = q.Enqueue(ctx, task(next), asynq.ProcessAt(next))
 	return err
 }
 

@@ -441,6 +441,7 @@ func TestLeastRights(t *testing.T) {
 			require.Equal(t, i == 1, existed)
 		}
 		require.NoError(t, q.NotifyAt(ctx, "SRE", time.Now().Add(time.Hour)))
+		require.NoError(t, q.PageAt(ctx, time.Now().Add(time.Hour)))
 		if user != "nphiesq-enqueue" {
 			state, err := q.TaskState(tasks.QueueSubmit, task.ID)
 			require.NoError(t, err, user)

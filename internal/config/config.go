@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caarlos0/env/v11"
 )
@@ -66,6 +67,7 @@ type Config struct {
 	NPHIES
 	Vault
 	Teams
+	Escalation
 	Links
 	Process
 	SignIn
@@ -169,6 +171,16 @@ type Teams struct {
 	RetentionDays int     `env:"TEAMS_AUDIT_RETENTION_DAYS" envDefault:"90" doc:"Days that sent notifications are kept. What Teams did not take, and CRITICAL or HIGH ones that nobody acknowledged, stay."`
 	Silence       Seconds `env:"TEAMS_HEARTBEAT_AFTER" envDefault:"168h" doc:"A channel in which nothing happened for so long shows a small card: flows that nobody uses are switched off, and this shows that it works. 0: never."`
 	AuditTable    string  `env:"TEAMS_AUDIT_TABLE" envDefault:"teams_notifications" doc:"Kept for compatibility; only teams_notifications is allowed."`
+}
+
+// Escalation is what happens when nobody acknowledges, and how PagerDuty is reached.
+type Escalation struct {
+	EscalateCritical Seconds `env:"ESCALATE_CRITICAL_AFTER" envDefault:"5m" doc:"A CRITICAL alert that nobody has acknowledged for so long since Teams took its card is escalated by itself. 0: never."`
+	EscalateHigh     Seconds `env:"ESCALATE_HIGH_AFTER" envDefault:"30m" doc:"The same for HIGH ones. Rejected claims are not escalated."`
+	ChainList        string  `env:"ESCALATION_CHAIN" envDefault:"SRE,CLOUDOPS,SECURITY_ENG,PMO" doc:"Stakeholders in the order in which they hear of what is escalated: the first that has not heard of it is next. Separated by commas or blanks."`
+	PagerURL         string  `env:"PAGERDUTY_URL" envDefault:"https://events.pagerduty.com" doc:"PagerDuty's Events API v2; /v2/enqueue is appended. Service region Europe: https://events.eu.pagerduty.com."`
+	PagerKeyList     Secret  `env:"PAGERDUTY_ROUTING_KEYS" doc:"Integration keys of PagerDuty by stakeholder in lower case, separated by blanks or commas: sre=<32 characters> cloudops=<32 characters>, default=<32 characters> for all others. Empty: PagerDuty is not used. Only the names are kept in the record."`
+	PagerTimeout     Seconds `env:"PAGERDUTY_TIMEOUT" envDefault:"15" doc:"Longest time for one event to PagerDuty."`
 }
 
 // Links are what cards say and the addresses that their buttons open; an empty one leaves its button out.
@@ -336,6 +348,25 @@ func (c *Config) check() error {
 	between("TEAMS_CONNECTIONS_PER_HOST", c.ConnsPerHost, 1, 10_000)
 	between("TEAMS_DIGEST_ABOVE", c.DigestAbove, 0, 1_000_000)
 	between("TEAMS_AUDIT_RETENTION_DAYS", c.RetentionDays, 1, 36_500)
+	if c.PagerTimeout <= 0 || c.PagerTimeout.D() > 45*time.Second {
+		bad("PAGERDUTY_TIMEOUT", "%s is not allowed; want more than 0, up to 45 s", c.PagerTimeout)
+	}
+	if u, err := url.Parse(c.PagerURL); err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
+		bad("PAGERDUTY_URL", "not allowed; want https://host (http for loopback hosts only), without user and query")
+	}
+	if _, err := c.PagerKeys(); err != nil {
+		bad("PAGERDUTY_ROUTING_KEYS", "%s", err)
+	}
+	if len(c.Chain()) == 0 {
+		bad("ESCALATION_CHAIN", "is empty; want some of %s", strings.Join(stakeholders(), ", "))
+	}
+	for i, s := range c.Chain() {
+		if !slices.Contains(stakeholders(), s) {
+			bad("ESCALATION_CHAIN", "%q is not allowed; want some of %s", s, strings.Join(stakeholders(), ", "))
+		} else if slices.Contains(c.Chain()[:i], s) {
+			bad("ESCALATION_CHAIN", "%s is in it twice", s)
+		}
+	}
 	if c.RetryFactor < 1 || c.RetryFactor > 10 {
 		bad("TEAMS_RETRY_FACTOR", "%v is not allowed; want 1 to 10", c.RetryFactor)
 	}
@@ -363,7 +394,7 @@ func (c *Config) check() error {
 	oneOf("LOG_FORMAT", c.LogFormat, "json", "text")
 	oneOf("CARDS_LANGUAGE", c.CardsLanguage, "en", "ar")
 	oneOf("TEAMS_TLS_MIN_VERSION", c.TLSMin, "1.2", "1.3")
-	oneOf("TEAMS_FALLBACK_CHANNEL", c.Fallback, "SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "SRE", "COMPLIANCE", "NPHIES_INTEGRATION", "PMO")
+	oneOf("TEAMS_FALLBACK_CHANNEL", c.Fallback, stakeholders()...)
 	between("TEAMS_BREAK_AFTER", c.TripAfter, 1, 1000)
 	positive("TEAMS_BREAK_FOR", c.TripFor)
 	positive("TEAMS_WEBHOOK_RELOAD", c.VaultReload)
@@ -515,6 +546,47 @@ func (c *Config) Webhooks() map[string]Secret {
 		}
 	}
 	return out
+}
+
+// stakeholders lists the groups, as the settings name them.
+func stakeholders() []string {
+	return []string{"SECURITY_ENG", "CLOUDOPS", "RUNTIME_ENG", "DEVOPS", "SRE", "COMPLIANCE", "NPHIES_INTEGRATION", "PMO"}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// listed takes a list apart at commas, blanks and new lines.
+func listed(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+// Chain are the stakeholders of ESCALATION_CHAIN, in their order.
+func (c *Config) Chain() []string { return listed(strings.ToUpper(c.ChainList)) }
+
+// PagerDefault is the name of the integration key for stakeholders without one of their own.
+const PagerDefault = "default"
+
+// PagerKeys maps names (stakeholders in lower case, and PagerDefault) to integration keys. The error shows no key.
+func (c *Config) PagerKeys() (map[string]Secret, error) {
+	out := map[string]Secret{}
+	for i, entry := range listed(c.PagerKeyList.Reveal()) {
+		name, key, ok := strings.Cut(entry, "=")
+		switch {
+		case !ok: // it may be a key
+			return nil, fmt.Errorf("entry %d has no name; want name=key, as default=<32 characters>", i+1)
+		case name != PagerDefault && !slices.Contains(stakeholders(), strings.ToUpper(name)) || name != strings.ToLower(name):
+			return nil, fmt.Errorf("the name of entry %d is not allowed; want %s or one of %s", i+1, PagerDefault, strings.ToLower(strings.Join(stakeholders(), ", ")))
+		case len(key) != 32 || strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") != "":
+			return nil, fmt.Errorf("the key of %s is not one; want the 32 letters and digits of an Events API v2 integration", name)
+		case out[name] != "":
+			return nil, fmt.Errorf("%s is there twice", name)
+		}
+		out[name] = Secret(key)
+	}
+	return out, nil
 }
 
 // WebhookHosts are the further domains of webhooks.

@@ -79,6 +79,11 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 		"CARDS_LANGUAGE":          {"fr", `CARDS_LANGUAGE: "fr" is not allowed; want en, ar`},
 		"GODEBUG":                 {"gctrace=1,http2debug=2", "GODEBUG: http2debug prints the secrets of webhook addresses; take it out"},
 		"NPHIES_POLL_INTERVAL":    {"0", "NPHIES_POLL_INTERVAL: must be more than 0"},
+		"ESCALATION_CHAIN":        {"SRE,OPS", `ESCALATION_CHAIN: "OPS" is not allowed; want some of SECURITY_ENG, CLOUDOPS, RUNTIME_ENG, DEVOPS, SRE, COMPLIANCE, NPHIES_INTEGRATION, PMO`},
+		"ESCALATE_HIGH_AFTER":     {"-1", "ESCALATE_HIGH_AFTER: not allowed; want seconds (65) or a duration (1m5s)"},
+		"PAGERDUTY_URL":           {"http://events.pagerduty.com", "PAGERDUTY_URL: not allowed; want https://host (http for loopback hosts only), without user and query"},
+		"PAGERDUTY_TIMEOUT":       {"60", "PAGERDUTY_TIMEOUT: 1m0s is not allowed; want more than 0, up to 45 s"},
+		"PAGERDUTY_ROUTING_KEYS":  {"sre=hunter2", "PAGERDUTY_ROUTING_KEYS: the key of sre is not one; want the 32 letters and digits of an Events API v2 integration"},
 	} {
 		_, err := config.LoadFrom(map[string]string{name: tt.value})
 		require.EqualError(t, err, tt.want)
@@ -137,6 +142,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		if s.Secret {
 			environ[s.Name] = "hunter2-and-long-enough-for-any"
 		}
+		if s.Name == "PAGERDUTY_ROUTING_KEYS" { // its form is checked
+			environ[s.Name] = "default=hunter2andlongenoughfora32letter"
+		}
 	}
 	require.Greater(t, len(environ), 10)
 	c, err := config.LoadFrom(environ)
@@ -151,6 +159,35 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	_, err = config.LoadFrom(map[string]string{"DATABASE_URL": "hunter2", "NPHIES_POLL_COUNT": "x"})
 	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func TestEscalation(t *testing.T) {
+	c, err := config.LoadFrom(nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"SRE", "CLOUDOPS", "SECURITY_ENG", "PMO"}, c.Chain())
+	require.Equal(t, 5*time.Minute, c.EscalateCritical.D())
+	require.Equal(t, 30*time.Minute, c.EscalateHigh.D())
+	keys, err := c.PagerKeys()
+	require.NoError(t, err)
+	require.Empty(t, keys)
+
+	const key, other = "0123456789abcdefghijABCDEFGHIJ01", "1123456789abcdefghijABCDEFGHIJ01"
+	c, err = config.LoadFrom(map[string]string{"PAGERDUTY_ROUTING_KEYS": "sre=" + key + ",\n default=" + other, "ESCALATION_CHAIN": "cloudops sre", "ESCALATE_HIGH_AFTER": "0"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"CLOUDOPS", "SRE"}, c.Chain())
+	require.Zero(t, c.EscalateHigh)
+	keys, err = c.PagerKeys()
+	require.NoError(t, err)
+	require.Equal(t, map[string]config.Secret{"sre": key, "default": other}, keys)
+	for _, bad := range []string{key, "sre=" + key + " sre=" + other, "SRE=" + key, "ops=" + key, "sre=" + key + "0", "=" + key, "sre=" + key[:31] + "-"} {
+		_, err := config.LoadFrom(map[string]string{"PAGERDUTY_ROUTING_KEYS": bad})
+		require.ErrorContains(t, err, "PAGERDUTY_ROUTING_KEYS", bad)
+		require.NotContains(t, err.Error(), key[:31])
+	}
+	for _, bad := range []string{"SRE SRE", " , "} {
+		_, err := config.LoadFrom(map[string]string{"ESCALATION_CHAIN": bad})
+		require.ErrorContains(t, err, "ESCALATION_CHAIN", bad)
+	}
 }
 
 func TestEachSettingIsDescribed(t *testing.T) {

@@ -54,10 +54,10 @@ var ErrFault = errors.New("fault")
 // check tells what a fault lacks.
 func (f Fault) check() error {
 	switch {
-	case strings.HasPrefix(f.Match, "teams") && slices.Contains([]FaultKind{
+	case (strings.HasPrefix(f.Match, "teams") || f.Match == "pagerduty") && slices.Contains([]FaultKind{
 		FaultJSON200, FaultEmpty, FaultRedirect, FaultError, FaultWrongType, FaultOversized,
 	}, f.Kind):
-		return fmt.Errorf("%w: kind %s is not for Teams", ErrFault, f.Kind)
+		return fmt.Errorf("%w: kind %s is not for Teams and PagerDuty", ErrFault, f.Kind)
 	case f.Kind == FaultError && !errorCode.MatchString(f.Code):
 		return fmt.Errorf("%w: code must be given with kind error, as GE-00020 or 1658", ErrFault)
 	case f.Kind != FaultError && (f.Code != "" || f.Text != "" || f.Status != 0):
@@ -75,7 +75,7 @@ func (k FaultKind) afterwards() bool {
 // Fault is a scripted fault.
 type Fault struct {
 	// Match says which requests it strikes: a message event ("claim-request", "poll-request"), "*" for every NPHIES
-	// message, "teams" for every Teams post, "teams:<channel>" for those of one channel.
+	// message, "teams" for every Teams post, "teams:<channel>" for those of one channel, "pagerduty" for every event to PagerDuty.
 	Match string `json:"match"`
 	// Kind says what happens.
 	Kind FaultKind `json:"kind"`
@@ -148,7 +148,7 @@ func faultMatches(match, name string) bool {
 	if isTeams {
 		return match == "teams" || match == "teams:"+channel
 	}
-	return match == "*" || match == name
+	return match == name || (match == "*" && name != "pagerduty")
 }
 
 // opsErrors are the meanings of codes that are worth scripting.

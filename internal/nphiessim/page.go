@@ -72,6 +72,8 @@ func (s *Sim) cardsPage(w http.ResponseWriter, _ *http.Request) {
 	cards := s.Cards()
 	refused := s.RefusedPosts()
 	slices.Reverse(refused)
+	pages := s.PagerEvents()
+	slices.Reverse(pages)
 	byName := map[string]*shownChannel{}
 	var channels []*shownChannel
 	for _, c := range slices.Backward(cards) {
@@ -95,7 +97,8 @@ func (s *Sim) cardsPage(w http.ResponseWriter, _ *http.Request) {
 			Total    int
 			Channels []*shownChannel
 			Refused  []RefusedPost
-		}{p, len(cards), channels, refused[:min(len(refused), maxShown)]}
+			Pages    []PagerEvent
+		}{p, len(cards), channels, refused[:min(len(refused), maxShown)], pages[:min(len(pages), maxShown)]}
 	})
 }
 

@@ -71,6 +71,7 @@ type Sim struct {
 	stats       Stats
 	serial      uint64
 	teams       teamsState
+	pager       pagerState
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -118,6 +119,7 @@ func (s *Sim) Reset() {
 	s.faults, s.requests = nil, nil
 	s.kept, s.keptBytes, s.keptFrom, s.requestID = map[int]exchange{}, 0, 1, 0
 	s.stats, s.teams = Stats{}, teamsState{byID: map[string]*Card{}, posts: map[string][]time.Time{}}
+	s.pager = pagerState{}
 }
 
 // Close ends the requests that hang. It may be called more than once.

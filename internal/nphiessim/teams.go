@@ -72,10 +72,15 @@ func (s *Sim) RefusedPosts() []RefusedPost {
 }
 
 // Teams returns the handler of the Teams stand-in: webhooks below /workflows/{channel}/triggers/manual/paths/invoke, the
-// page of cards at /, the cards as JSON at /cards.json and the refused posts at /refused.json.
+// page of cards at /, the cards as JSON at /cards.json and the refused posts at /refused.json. Beside it stands PagerDuty: POST /v2/enqueue takes
+// events, /pagerduty.json shows them.
 func (s *Sim) Teams() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /workflows/{channel}/triggers/manual/paths/invoke", s.takeCard)
+	mux.HandleFunc("POST /v2/enqueue", s.takePage)
+	mux.HandleFunc("GET /pagerduty.json", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"incidents": publicIncidents(s.PagerIncidents()), "events": s.PagerEvents()})
+	})
 	mux.HandleFunc("GET /{$}", s.cardsPage)
 	mux.HandleFunc("GET /cards.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Cards()) })
 	mux.HandleFunc("GET /refused.json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.RefusedPosts()) })

@@ -190,6 +190,8 @@ func (l *Letters) subject(ctx context.Context, d Dead, row *store.DeadLetter, a 
 		if p, err := tasks.Decode[tasks.NotifyPayload](t); err == nil {
 			row.Reference = p.Channel
 		}
+	case tasks.TypePage:
+		row.Reference = tasks.QueuePager
 	}
 	return nil
 }
@@ -216,7 +218,7 @@ func errorType(k fault.Kind) string {
 
 // comesRound reports whether tasks of a type are made again and again by themselves.
 func comesRound(taskType string) bool {
-	return taskType == tasks.TypePoll || taskType == tasks.TypeNotify
+	return taskType == tasks.TypePoll || taskType == tasks.TypeNotify || taskType == tasks.TypePage
 }
 
 func hostname() string {

@@ -35,7 +35,7 @@ type Options struct {
 
 // Findings are what a look may find, a closed set for metrics.
 func Findings() []string {
-	return []string{foundAbandoned, foundMissing, foundOrphaned, foundOverdue, foundPoll, foundChannel}
+	return []string{foundAbandoned, foundMissing, foundOrphaned, foundOverdue, foundPoll, foundChannel, foundPage}
 }
 
 const (
@@ -45,6 +45,7 @@ const (
 	foundOverdue   = "overdue"   // a pending claim of which nothing was heard
 	foundPoll      = "poll"      // a mailbox that was due
 	foundChannel   = "channel"   // notifications that waited
+	foundPage      = "page"      // something for PagerDuty that waited
 )
 
 // Asker asks a payer how an overdue claim stands.
@@ -114,6 +115,7 @@ func (r *Reconciler) Once(ctx context.Context) error {
 		r.overdue(ctx),
 		r.polls(ctx),
 		r.channels(ctx),
+		r.pages(ctx),
 	)
 }
 
@@ -157,6 +159,8 @@ func (r *Reconciler) takeOver(ctx context.Context, a store.Abandoned) error {
 		return err
 	case store.LeaseChannel:
 		return r.queue.Notify(ctx, a.Key)
+	case store.LeasePager:
+		return r.queue.Page(ctx)
 	}
 	id, err := uuid.Parse(a.Key)
 	if err != nil {
@@ -416,6 +420,20 @@ func (r *Reconciler) channels(ctx context.Context) error {
 	}
 	r.found(ctx, foundChannel, "channel", len(due))
 	return r.queue.Notify(ctx, append(due, revived...)...)
+}
+
+// pages wakes the drain for PagerDuty when something has waited. Ends that come with an answer are written without a task, so this is
+// their usual way, and only what has waited for longer counts as found.
+func (r *Reconciler) pages(ctx context.Context) error {
+	at, ok, err := r.store.NextPage(ctx)
+	now := r.opt.Now()
+	if err != nil || !ok || at.After(now) {
+		return err
+	}
+	if at.Before(now.Add(-r.opt.Settle - r.opt.Interval)) {
+		r.found(ctx, foundPage, "page", 1)
+	}
+	return r.queue.Page(ctx)
 }
 
 // archived mirrors asynq's archives. asynq drops archived tasks after 9,999 or 90 days; the record keeps them.

@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,8 +63,8 @@ type Alert struct {
 	Since          time.Time
 	// Event is what its card was made from; nil for one that was written before events were kept.
 	Event *cards.Event
-	// Paged is true while PagerDuty knows of it.
-	Paged bool
+	// Paged holds, by the name of the integration key, what PagerDuty was told last while it knows of the alert: trigger or acknowledge.
+	Paged map[string]string
 }
 
 // AlertID is the id of the alert with a key.
@@ -115,6 +115,7 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		ID: AlertID(asked.Key), Key: asked.Key, Notification: asked.ID, Channel: asked.Channel, EventType: cards.EventType(asked.EventType), Summary: asked.Summary,
 		State: AlertResolved, Since: list[0].CreatedAt,
 	}
+	priorities := map[string]cards.Priority{} // the newest of each event type: an alert may have cards of two, and the more urgent one counts
 	for _, r := range list {
 		for _, who := range r.Stakeholders {
 			if !slices.Contains(a.Told, cards.Stakeholder(who)) {
@@ -127,7 +128,8 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		if AlertState(r.State) == AlertNotice {
 			continue
 		}
-		a.State, a.Version, a.Priority, a.ClaimID = AlertState(r.State), r.Version, cards.Priority(r.Priority), r.ClaimID
+		a.State, a.Version, a.ClaimID = AlertState(r.State), max(a.Version, r.Version), r.ClaimID
+		priorities[r.EventType] = cards.Priority(r.Priority)
 		if r.LetterID != nil {
 			a.LetterID = r.LetterID
 		}
@@ -139,8 +141,13 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 			}
 		}
 	}
+	for _, p := range priorities {
+		if a.Priority == "" || p.Rank() < a.Priority.Rank() {
+			a.Priority = p
+		}
+	}
 	a.License = licenseOf(a.Event)
-	if err := q.QueryRow(ctx, `SELECT coalesce((SELECT action <> 'resolve' FROM pagerduty_events WHERE alert_key = $1 ORDER BY seq DESC LIMIT 1), false)`, a.Key).Scan(&a.Paged); err != nil {
+	if a.Paged, err = paged(ctx, q, a.Key); err != nil {
 		return Alert{}, err
 	}
 	if a.License == "" {
@@ -168,7 +175,7 @@ func value(s *string) string {
 
 // Page is something that PagerDuty is to be told.
 type Page struct {
-	// Action is trigger, acknowledge or resolve. The last two are written only while PagerDuty knows of the alert.
+	// Action is one of PageTrigger, PageAcknowledge and PageResolve. The last two are written only while PagerDuty knows of the alert.
 	Action string
 	// DedupKey and Routing (the name of an integration key) are needed for a trigger; what follows takes them from there.
 	DedupKey, Routing string
@@ -193,6 +200,8 @@ type Transition struct {
 	Poll   string
 	Events []Event
 	Pages  []Page
+	// With are alerts that are escalated together with this one, as one.
+	With   *AlertFilter
 	Action Action
 	// Result is kept for a repetition of the command.
 	Result any
@@ -206,6 +215,8 @@ type Acted struct {
 	Result   json.RawMessage
 	Decided  *Decided // about the dead letter
 	Channels []string // that have something new to post
+	Paged    bool     // PagerDuty has something new to hear
+	With     int      // other alerts that were escalated with it
 }
 
 // ErrReused says that a command's key came before with another content.
@@ -310,30 +321,20 @@ func (s *Store) transit(ctx context.Context, tx pgx.Tx, out *Acted, t Transition
 		}
 	}
 	for _, p := range t.Pages {
-		if err := s.page(ctx, tx, out.Alert.Key, p); err != nil {
+		wrote, err := s.page(ctx, tx, out.Alert.Key, p)
+		if err != nil {
+			return err
+		}
+		out.Paged = out.Paged || wrote
+	}
+	if t.With != nil {
+		var err error
+		if out.With, err = s.escalateWith(ctx, tx, out.Alert, *t.With, t.Data); err != nil {
 			return err
 		}
 	}
 	channels, err := s.insertEvents(ctx, tx, t.Events)
 	out.Channels = channels
-	return err
-}
-
-// page writes something for PagerDuty. What follows a trigger goes where that went; without one it is not written.
-func (s *Store) page(ctx context.Context, tx pgx.Tx, alertKey string, p Page) error {
-	now := s.opt.Now()
-	if p.Action == "trigger" {
-		payload, err := json.Marshal(p.Payload)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO pagerduty_events (alert_key, dedup_key, action, routing, payload, created_at, next_attempt_at) VALUES ($1, $2, 'trigger', $3, $4, $5, $5)`,
-			alertKey, p.DedupKey, p.Routing, payload, now)
-		return err
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO pagerduty_events (alert_key, dedup_key, action, routing, created_at, next_attempt_at)
-		SELECT alert_key, dedup_key, $2, routing, $3, $3 FROM (SELECT * FROM pagerduty_events WHERE alert_key = $1 ORDER BY seq DESC LIMIT 1) last
-		WHERE action <> 'resolve' AND action <> $2`, alertKey, p.Action, now)
 	return err
 }
 
@@ -355,61 +356,118 @@ func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, where string, arg any)
 	}
 	slices.Sort(keys)
 	for _, key := range slices.Compact(keys) {
-		if err := s.page(ctx, tx, key, Page{Action: "resolve"}); err != nil {
+		if _, err := s.page(ctx, tx, key, Page{Action: PageResolve}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// alertsFollow gives the alerts of a dead letter the state that a decision about it has, wherever it was made.
+// alertsFollow gives the alerts of a dead letter the state that a decision about it has, wherever it was made. PagerDuty hears of it.
 func (s *Store) alertsFollow(ctx context.Context, tx pgx.Tx, d Decision, state LetterState) error {
-	_, err := tx.Exec(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = jsonb_build_object('by', $4::text, 'reason', $5::text, 'source', $6::text),
+	rows, err := tx.Query(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = jsonb_build_object('by', $4::text, 'reason', $5::text, 'source', $6::text),
 		acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN left($4, 255) ELSE acknowledged_by END, acknowledged_at = coalesce(acknowledged_at, $7)
-		WHERE alert_key IN (SELECT alert_key FROM teams_notifications WHERE dead_letter_id = $1) AND state NOT IN ('notice', 'resolved', 'discarded')`,
+		WHERE alert_key IN (SELECT alert_key FROM teams_notifications WHERE dead_letter_id = $1) AND state NOT IN ('notice', 'resolved', 'discarded') RETURNING alert_key`,
 		d.ID, string(state), map[LetterState]string{LetterRetrying: "retry", LetterDiscarded: "discard"}[state], d.Actor, d.Reason, d.Source, s.opt.Now())
-	return err
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		if _, err := s.page(ctx, tx, key, Page{Action: map[LetterState]string{LetterRetrying: PageAcknowledge, LetterDiscarded: PageResolve}[state]}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// reopen makes an alert wait for people again, for a new notification of it is about to be written. It returns the state of that one.
-func reopen(ctx context.Context, tx pgx.Tx, alertKey string) (AlertState, error) {
+// reopen makes an alert wait for people again, for a new notification of it is about to be written. It returns the state and the
+// version of that one.
+func reopen(ctx context.Context, tx pgx.Tx, alertKey string) (state AlertState, version int, err error) {
 	var escalated bool
-	err := tx.QueryRow(ctx, `SELECT coalesce((SELECT state = 'escalated' FROM teams_notifications WHERE alert_key = $1 AND state <> 'notice' ORDER BY created_at DESC, id DESC LIMIT 1), false)`, alertKey).Scan(&escalated)
-	if err != nil || escalated {
-		return AlertEscalated, err
+	err = tx.QueryRow(ctx, `SELECT coalesce((SELECT state = 'escalated' FROM teams_notifications WHERE alert_key = $1 AND state <> 'notice' ORDER BY created_at DESC, id DESC LIMIT 1), false)`, alertKey).Scan(&escalated)
+	if err != nil {
+		return "", 0, err
 	}
-	_, err = tx.Exec(ctx, `UPDATE teams_notifications SET state = 'open', version = version + 1 WHERE alert_key = $1 AND state IN ('acknowledged', 'retrying')`, alertKey)
-	return AlertOpen, err
+	state = AlertEscalated
+	if !escalated {
+		state = AlertOpen
+		if _, err = tx.Exec(ctx, `UPDATE teams_notifications SET state = 'open', version = version + 1 WHERE alert_key = $1 AND state IN ('acknowledged', 'retrying')`, alertKey); err != nil {
+			return "", 0, err
+		}
+	}
+	err = tx.QueryRow(ctx, `SELECT coalesce(max(version), 0) FROM teams_notifications WHERE alert_key = $1 AND state <> 'notice'`, alertKey).Scan(&version)
+	return state, version, err
 }
 
 // AlertFilter chooses alerts that wait for an acknowledgement.
 type AlertFilter struct {
 	Priority cards.Priority
-	// Before: the newest notification was sent before this.
+	// Before: Teams has had the card of the newest event since before this.
 	Before time.Time
+	// Type is the only event type; "" for all.
+	Type cards.EventType
 	// Except are event types that are left out.
 	Except []cards.EventType
-	Limit  int
 }
 
-// Overdue returns one notification of each alert that is open though Teams has had it since before a time, oldest first, at most limit of
-// each event type.
-func (s *Store) Overdue(ctx context.Context, f AlertFilter) ([]Notification, error) {
+// overdue finds, by $1 to $4, the open alerts whose newest event of its type has a priority and was with Teams before a time, in whichever
+// channel was first (materialized, lest a condition on the type is pushed into it and looks its index up for each alert). One whose newest card has not left yet is not among them, nor one that was written before events were kept.
+const overdue = `WITH open AS MATERIALIZED (
+	SELECT id, alert_key, event_type, sent_at, priority, split_part(coalesce(event_key, id::text), '/again/', 1) AS happened,
+		first_value(split_part(coalesce(event_key, id::text), '/again/', 1)) OVER (PARTITION BY alert_key, event_type ORDER BY created_at DESC, id DESC) AS newest
+	FROM teams_notifications WHERE state = 'open' AND event IS NOT NULL AND alert_key IN (
+		SELECT alert_key FROM teams_notifications WHERE state = 'open' AND priority IN ('CRITICAL', 'HIGH') AND priority = $1 AND sent_at < $2
+			AND ($3 = '' OR event_type = $3) AND NOT event_type = ANY ($4))
+), overdue AS (
+	SELECT alert_key, event_type, min(sent_at) AS sent_at, (array_agg(id ORDER BY sent_at, id))[1] AS id FROM open
+	WHERE happened = newest AND priority = $1 AND sent_at IS NOT NULL AND ($3 = '' OR event_type = $3) AND NOT event_type = ANY ($4) GROUP BY 1, 2 HAVING min(sent_at) < $2
+)`
+
+func (f AlertFilter) args() []any {
 	except := make([]string, 0, len(f.Except))
 	for _, t := range f.Except {
 		except = append(except, string(t))
 	}
-	columns := "n." + strings.Join(strings.Split(strings.Join(strings.Fields(notificationColumns), " "), ", "), ", n.")
-	rows, err := s.pool.Query(ctx, `WITH newest AS (
-		SELECT DISTINCT ON (alert_key) id, alert_key, event_type, sent_at FROM teams_notifications WHERE state = 'open' AND priority = $1 AND sent_at IS NOT NULL
-		ORDER BY alert_key, created_at DESC, id DESC
-	), placed AS (
-		SELECT id, sent_at, row_number() OVER (PARTITION BY event_type ORDER BY sent_at, id) AS place FROM newest WHERE sent_at < $2 AND NOT event_type = ANY ($3)
-	) SELECT `+columns+` FROM placed p JOIN teams_notifications n ON n.id = p.id WHERE p.place <= $4 ORDER BY p.sent_at, n.id`,
-		string(f.Priority), f.Before, except, f.Limit)
+	return []any{string(f.Priority), f.Before, string(f.Type), except}
+}
+
+// OverdueAlert stands for all overdue alerts of one event type.
+type OverdueAlert struct {
+	// Notification is one of the alert that has waited longest; Since is when Teams took it.
+	Notification uuid.UUID
+	Type         cards.EventType
+	Since        time.Time
+	// More are further alerts of the type.
+	More int
+}
+
+// Overdue returns, for each event type, the alert that has been open for longest though Teams has had it since before a time.
+func (s *Store) Overdue(ctx context.Context, f AlertFilter) ([]OverdueAlert, error) {
+	rows, err := s.pool.Query(ctx, overdue+` SELECT (array_agg(id ORDER BY sent_at, id))[1], event_type, min(sent_at) AS since, count(*)::int - 1 FROM overdue GROUP BY event_type ORDER BY since, event_type`, f.args()...)
 	if err != nil {
 		return nil, wrap("read overdue alerts", err)
 	}
-	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Notification])
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[OverdueAlert])
 	return out, wrap("read overdue alerts", err)
+}
+
+// escalateWith marks the other overdue alerts as escalated together with a, which stands for them. It returns how many. An alert that
+// somebody has in hand is left alone, whole.
+func (s *Store) escalateWith(ctx context.Context, tx pgx.Tx, a Alert, f AlertFilter, data map[string]string) (n int, err error) {
+	data = maps.Clone(data)
+	data["escalated_with"] = a.ID.String()
+	err = tx.QueryRow(ctx, overdue+`, locked AS MATERIALIZED (
+		SELECT id, alert_key FROM teams_notifications WHERE state = 'open' AND alert_key IN (SELECT alert_key FROM overdue WHERE alert_key <> $5) FOR UPDATE SKIP LOCKED
+	), whole AS (
+		SELECT l.id FROM (SELECT id, alert_key, count(*) OVER (PARTITION BY alert_key) AS n FROM locked) l
+		WHERE l.n = (SELECT count(*) FROM teams_notifications t WHERE t.alert_key = l.alert_key AND t.state = 'open')
+	), marked AS (
+		UPDATE teams_notifications SET state = 'escalated', version = version + 1, action_taken = 'escalate', action_data = $6 WHERE id IN (SELECT id FROM whole) RETURNING alert_key
+	) SELECT count(DISTINCT alert_key) FROM marked`, append(f.args(), a.Key, data)...).Scan(&n)
+	return n, err
 }

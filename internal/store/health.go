@@ -74,7 +74,8 @@ SELECT CASE c.use WHEN 'claim' THEN 'nphies-submit' ELSE 'nphies-priorauth' END,
 UNION ALL SELECT 'nphies-eligibility', min(c.created_at) FROM eligibility_checks c WHERE c.state = 'received' AND `+notPaused("$1")+` HAVING count(*) > 0
 UNION ALL SELECT 'nphies-' || c.code, min(c.created_at) FROM fhir_tasks c WHERE c.state = 'received' AND `+notPaused("$1")+` GROUP BY 1
 UNION ALL SELECT 'nphies-poll', min(next_poll_at) FROM poll_state WHERE next_poll_at < $1 HAVING count(*) > 0
-UNION ALL SELECT 'teams', min(next_attempt_at) FROM teams_notifications WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at < $1 HAVING count(*) > 0`, s.opt.Now())
+UNION ALL SELECT 'teams', min(next_attempt_at) FROM teams_notifications WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at < $1 HAVING count(*) > 0
+UNION ALL SELECT 'pagerduty', min(next_attempt_at) FROM pagerduty_events WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at < $1 HAVING count(*) > 0`, s.opt.Now())
 	if err != nil {
 		return nil, wrap("look for old work", err)
 	}

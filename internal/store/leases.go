@@ -22,6 +22,8 @@ const (
 	LeaseFHIRTask LeaseKind = "fhir_task"
 	LeasePoll     LeaseKind = "poll"
 	LeaseChannel  LeaseKind = "channel"
+	// LeasePager is the drain of what PagerDuty is told.
+	LeasePager LeaseKind = "pager"
 	// LeaseWorker is a worker process itself: see Workers.
 	LeaseWorker LeaseKind = "worker"
 	// LeaseDuty is work that comes round in every process and is done by one.

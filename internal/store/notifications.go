@@ -65,10 +65,10 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 		if alert == "" {
 			alert = e.Key
 		}
-		state := AlertNotice
+		state, version := AlertNotice, 0
 		if e.Resolved != nil || e.Acknowledged != nil {
 			priority = cards.Info // it tells of a decision or an end: nobody has to acknowledge it
-		} else if state, err = reopen(ctx, tx, alert); err != nil {
+		} else if state, version, err = reopen(ctx, tx, alert); err != nil {
 			return nil, err
 		}
 		kept, err := json.Marshal(e.Event)
@@ -86,11 +86,11 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			}
 			// The id follows from the key: of two that write at once, either constraint may stop the second.
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, created_at)
-				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16, clock_timestamp())
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, version, created_at)
+				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17, clock_timestamp())
 				ON CONFLICT DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
-				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept)
+				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept, version)
 			if err != nil {
 				return nil, err
 			}

@@ -52,7 +52,7 @@ func NewTasks(r prometheus.Registerer) *Tasks {
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "messaging_process_duration_seconds", Help: "Time one attempt at a task took.", Buckets: buckets}, []string{"task_type"}),
 		exchanges: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "nphies_request_duration_seconds", Help: "Time one exchange with NPHIES took, by message event and outcome (ok or an error kind).", Buckets: buckets}, []string{"event", "outcome"}),
 	}
-	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_reconcile_findings_total", Help: "What the reconciler found and mended, by kind: abandoned, missing, orphaned, overdue, poll, channel."}, []string{"finding"})
+	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_reconcile_findings_total", Help: "What the reconciler found and mended, by kind: abandoned, missing, orphaned, overdue, poll, channel, page."}, []string{"finding"})
 	m.silenced = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "teams_suppressed_total", Help: "Events that were not told, by reason. inhibited: a condition that is told explains them."}, []string{"reason"})
 	r.MustRegister(m.attempts, m.durations, m.exchanges, m.findings, m.silenced)
 	return m

@@ -119,15 +119,20 @@ func (u *Upkeep) Publish(ctx context.Context) error {
 	}
 }
 
-// Tidy deletes old notifications, a batch at a time.
+// Tidy deletes old notifications, and what PagerDuty was told of alerts that are over, a batch at a time.
 func (u *Upkeep) Tidy(ctx context.Context) error {
-	before, deleted := u.opt.Now().Add(-u.opt.Retention), int64(0)
+	before := u.opt.Now().Add(-u.opt.Retention)
+	return errors.Join(u.tidy(ctx, "notifications", before, u.store.DeleteOldNotifications), u.tidy(ctx, "pages", before, u.store.DeleteOldPages))
+}
+
+func (u *Upkeep) tidy(ctx context.Context, what string, before time.Time, some func(context.Context, time.Time, int) (int64, error)) error {
+	deleted := int64(0)
 	for {
-		n, err := u.store.DeleteOldNotifications(ctx, before, batch)
+		n, err := some(ctx, before, batch)
 		deleted += n
 		if err != nil || n < batch {
 			if deleted > 0 {
-				u.log.InfoContext(ctx, "old notifications are deleted", slog.Int64("count", deleted))
+				u.log.InfoContext(ctx, "old rows are deleted", slog.String("what", what), slog.Int64("count", deleted))
 			}
 			return err
 		}

@@ -131,8 +131,8 @@ func TestEventsArePublishedOnce(t *testing.T) {
 func TestOldNotificationsGo(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()
-	_, err := b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, created_at, sent_at, acknowledged_at, dead_at)
-		SELECT gen_random_uuid(), kind, 'x', '{SRE}', priority, '', '{}', $1::timestamptz - age, CASE WHEN kind LIKE 'sent%' THEN $1::timestamptz END,
+	_, err := b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, alert_key, created_at, sent_at, acknowledged_at, dead_at)
+		SELECT gen_random_uuid(), kind, 'x', '{SRE}', priority, '', '{}', gen_random_uuid()::text, $1::timestamptz - age, CASE WHEN kind LIKE 'sent%' THEN $1::timestamptz END,
 			CASE WHEN kind = 'sent acknowledged' THEN $1::timestamptz END, CASE WHEN kind = 'dead' THEN $1::timestamptz END
 		FROM unnest(ARRAY['sent', 'sent acknowledged', 'waiting', 'dead']) AS kind, unnest(ARRAY['CRITICAL', 'HIGH', 'MEDIUM', 'LOW', 'INFO']) AS priority,
 			unnest(ARRAY[interval '89 days', interval '91 days']) AS age, generate_series(1, 60)`, b.now)
@@ -224,15 +224,15 @@ func TestTheFourQuestions(t *testing.T) {
 		}
 	}
 	require.Len(t, queries, 4)
-	_, err = b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, created_at, sent_at, acknowledged_at, dead_at, retry_count, error_message) VALUES
-		(gen_random_uuid(), 'old',      'vault.seal.detected',    '{SRE}', 'CRITICAL', '', '{}', 'SRE', now() - interval '3 days',  now() - interval '3 days',  NULL, NULL, 0, NULL),
-		(gen_random_uuid(), 'new',      'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', 'SRE', now() - interval '1 hour',  now() - interval '1 hour',  NULL, NULL, 0, NULL),
-		(gen_random_uuid(), 'done',     'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', 'SRE', now() - interval '2 hours', now() - interval '2 hours', now() - interval '110 minutes', NULL, 0, NULL),
-		(gen_random_uuid(), 'done too', 'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', 'SRE', now() - interval '2 days',  now() - interval '2 days',  now() - interval '2 days' + interval '30 minutes', NULL, 0, NULL),
-		(gen_random_uuid(), 'high',     'nphies.claim.rejected',  '{PMO}', 'HIGH',     '', '{}', 'PMO', now() - interval '1 hour',  now() - interval '1 hour',  now() - interval '30 minutes', NULL, 0, NULL),
-		(gen_random_uuid(), 'failing',  'nphies.claim.rejected',  '{PMO}', 'HIGH',     '', '{}', 'PMO', now() - interval '1 hour',  NULL, NULL, NULL, 2, 'timed out'),
-		(gen_random_uuid(), 'dead',     'nphies.claim.submitted', '{PMO}', 'INFO',     '', '{}', 'PMO', now() - interval '2 days',  NULL, NULL, now(), 3, '403'),
-		(gen_random_uuid(), 'waiting',  'nphies.claim.submitted', '{PMO}', 'INFO',     '', '{}', 'PMO', now(),                      NULL, NULL, NULL, 0, NULL)`)
+	_, err = b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, alert_key, channel, created_at, sent_at, acknowledged_at, dead_at, retry_count, error_message) VALUES
+		(gen_random_uuid(), 'old',      'vault.seal.detected',    '{SRE}', 'CRITICAL', '', '{}', gen_random_uuid()::text, 'SRE', now() - interval '3 days',  now() - interval '3 days',  NULL, NULL, 0, NULL),
+		(gen_random_uuid(), 'new',      'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', gen_random_uuid()::text, 'SRE', now() - interval '1 hour',  now() - interval '1 hour',  NULL, NULL, 0, NULL),
+		(gen_random_uuid(), 'done',     'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', gen_random_uuid()::text, 'SRE', now() - interval '2 hours', now() - interval '2 hours', now() - interval '110 minutes', NULL, 0, NULL),
+		(gen_random_uuid(), 'done too', 'redis.node.down',        '{SRE}', 'CRITICAL', '', '{}', gen_random_uuid()::text, 'SRE', now() - interval '2 days',  now() - interval '2 days',  now() - interval '2 days' + interval '30 minutes', NULL, 0, NULL),
+		(gen_random_uuid(), 'high',     'nphies.claim.rejected',  '{PMO}', 'HIGH',     '', '{}', gen_random_uuid()::text, 'PMO', now() - interval '1 hour',  now() - interval '1 hour',  now() - interval '30 minutes', NULL, 0, NULL),
+		(gen_random_uuid(), 'failing',  'nphies.claim.rejected',  '{PMO}', 'HIGH',     '', '{}', gen_random_uuid()::text, 'PMO', now() - interval '1 hour',  NULL, NULL, NULL, 2, 'timed out'),
+		(gen_random_uuid(), 'dead',     'nphies.claim.submitted', '{PMO}', 'INFO',     '', '{}', gen_random_uuid()::text, 'PMO', now() - interval '2 days',  NULL, NULL, now(), 3, '403'),
+		(gen_random_uuid(), 'waiting',  'nphies.claim.submitted', '{PMO}', 'INFO',     '', '{}', gen_random_uuid()::text, 'PMO', now(),                      NULL, NULL, NULL, 0, NULL)`)
 	require.NoError(t, err)
 	ask := func(sql string, columns string) []string {
 		t.Helper()
