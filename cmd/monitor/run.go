@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/claimlinc/nphiesq/internal/alertmanager"
@@ -24,7 +25,8 @@ const stopWithin = 10 * time.Second
 type program struct {
 	log *slog.Logger
 	app *app.App
-	// pages and actions are the two listeners with what they serve.
+	// web are the pages; pages and actions are the two listeners with what they serve.
+	web            *web.Server
 	pages, actions endpoint
 }
 
@@ -62,9 +64,11 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
+	p.web = pages
 	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, pages); err != nil {
 		return nil, err
 	}
+	p.pages.server.RegisterOnShutdown(pages.EndStreams)
 	actions := http.NewServeMux()
 	actions.HandleFunc("GET /livez", web.Livez)
 	if cfg.AlertToken != "" {
@@ -108,6 +112,11 @@ func (p *program) run(ctx context.Context) error {
 	}
 	p.log.InfoContext(ctx, "monitor started", slog.String("version", app.Version()), slog.String("addr", p.pages.listener.Addr().String()),
 		slog.String("actions_addr", p.actions.listener.Addr().String()))
+	working, rest := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { p.web.Run(working) })
+	defer work.Wait()
+	defer rest()
 	var failure error
 	select {
 	case <-ctx.Done():

@@ -141,3 +141,9 @@ func (s *Store) Pulse(ctx context.Context) (Pulse, error) {
 	}
 	return out, nil
 }
+
+// DigestMembers returns the notifications that went out in a digest card, without their cards, at most limit.
+func (s *Store) DigestMembers(ctx context.Context, digest string, limit int) ([]Notification, error) {
+	out, err := collect(ctx, s.pool, pgx.RowToStructByPos[Notification], `SELECT `+notificationList+` FROM teams_notifications WHERE digest_id = $1 ORDER BY created_at DESC, id LIMIT $2`, digest, limit)
+	return out, wrap("read notifications", err)
+}

@@ -29,6 +29,7 @@ type checkPage struct {
 	Check store.Check
 	// Benefits are what the answer's coverages offer.
 	Benefits []nphiesclient.Benefit
+	Timeline timeline
 	story
 }
 
@@ -38,7 +39,9 @@ func (s *Server) checkPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "check", "Eligibility check "+p.Check.Identifier.Value, p)
+	p.Timeline = p.timeline()
+	p.Timeline.turn(r)
+	s.render(w, r, http.StatusOK, "check", say("Eligibility check %s", p.Check.Identifier.Value), p)
 }
 
 func (s *Server) check(r *http.Request) (p checkPage, err error) {
@@ -61,6 +64,20 @@ func (s *Server) check(r *http.Request) (p checkPage, err error) {
 			p.Benefits = a.Eligibility.Benefits
 		}
 	}
-	p.Letters, p.Actions, err = s.decisions(r.Context(), id)
+	p.Letters, p.Actions, err = s.decisions(r.Context(), id, p.Messages, nil)
 	return p, err
+}
+
+// timeline tells the story of a check.
+func (p *checkPage) timeline() (t timeline) {
+	c := p.Check
+	t.add(happening{At: c.CreatedAt, Kind: "state", What: say("Taken in")})
+	if c.FirstFailedAt != nil {
+		t.add(happening{At: *c.FirstFailedAt, Kind: "failure", What: say("An attempt failed; attempts so far: %s, budgets: %s", c.Attempts, c.Episode), Badge: c.ErrorKind, Code: c.ErrorCode, Text: c.ErrorText})
+	}
+	if c.AnsweredAt != nil {
+		t.add(happening{At: *c.AnsweredAt, Kind: "answer", What: say("It was answered"), Badge: string(c.State), Text: c.SiteEligibility})
+	}
+	p.into(&t)
+	return t
 }

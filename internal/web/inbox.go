@@ -61,7 +61,7 @@ func (s *Server) paymentPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "payment", "Payment "+p.Identifier.Value, p)
+	s.render(w, r, http.StatusOK, "payment", say("Payment %s", p.Identifier.Value), p)
 }
 
 type pausesPage struct {
@@ -79,9 +79,7 @@ func (s *Server) pauses(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	if res, ok := results[r.FormValue("result")]; ok {
-		p.Result = &res
-	}
+	p.Result = resultOf(r)
 	p.Decide = p.User.Operator()
 	s.render(w, r, http.StatusOK, "pauses", "Pauses", p)
 }
@@ -96,7 +94,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := context.WithoutCancel(r.Context())
 	applied, err := s.opt.Store.Resume(ctx, strings.TrimSpace(r.PostFormValue("license")), strings.TrimSpace(r.PostFormValue("payer")),
-		store.Decision{Actor: signedIn(ctx).Name, Source: Source, Reason: reason})
+		store.Decision{Actor: actorOf(signedIn(ctx)), Source: Source, Reason: reason})
 	switch {
 	case err != nil:
 		s.opt.Log.ErrorContext(ctx, "pause not ended", slog.String("error", err.Error()))

@@ -49,7 +49,11 @@ type Server struct {
 	hashing  chan struct{}
 	queues   *queueWatch
 	pages    *pages
-	handler  http.Handler
+	claims   claimWatch
+	live     *live
+	// bulkBegun wakes those who work bulk runs off.
+	bulkBegun chan struct{}
+	handler   http.Handler
 }
 
 // New makes the pages. It does not dial.
@@ -61,6 +65,7 @@ func New(o Options) (*Server, error) {
 		opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, sessions: newSessions(o.Now, o.InsecureCookies), lockout: newLockout(o.Now),
 		hashing: make(chan struct{}, hashing), queues: newQueueWatch(o.Queue.Inspector(), o.Now),
 	}
+	s.live, s.bulkBegun = newLive(o.Store.Pulse, o.Log), make(chan struct{}, 1)
 	var err error
 	if s.pages, err = parsePages(o.Now); err != nil {
 		return nil, err
@@ -76,6 +81,12 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// Run works bulk runs off until ctx ends. Pages are served without it, too.
+func (s *Server) Run(ctx context.Context) { s.core.WorkOffBulk(ctx, s.bulkBegun, s.opt.Log) }
+
+// EndStreams ends the streams of pages that listen, which would keep a server from ending. New ones are refused.
+func (s *Server) EndStreams() { s.live.close() }
+
 // ServeHTTP serves the pages.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
@@ -84,14 +95,22 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("GET /{$}", s.overview)
 	own.HandleFunc("GET /claims", s.claimList)
 	own.HandleFunc("GET /claims/{id}", s.claimPage)
+	own.HandleFunc("GET /messages/{id}", s.messagePage)
+	own.HandleFunc("GET /messages/{id}/body", s.messageBody)
+	own.HandleFunc("GET /live", s.stream)
 	own.HandleFunc("GET /eligibility", s.checkList)
 	own.HandleFunc("GET /eligibility/{id}", s.checkPage)
 	own.HandleFunc("GET /dead", s.letterList)
+	own.HandleFunc("GET /dead/bulk", s.bulkPreview)
+	own.HandleFunc("POST /dead/bulk", s.form(Operator, s.bulkBegin))
+	own.HandleFunc("GET /dead/bulk/{id}", s.bulkRun)
+	own.HandleFunc("POST /dead/bulk/{id}/stop", s.form(Operator, s.bulkStop))
 	own.HandleFunc("GET /dead/{id}", s.letterPage)
 	own.HandleFunc("POST /dead/{id}/retry", s.form(Operator, s.decide("retry", s.core.Retry)))
 	own.HandleFunc("POST /dead/{id}/discard", s.form(Operator, s.decide("discard", s.core.Discard)))
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
+	own.HandleFunc("POST /notifications/{id}/resend", s.form(Operator, s.resend))
 	own.HandleFunc("GET /inbox", s.inbox)
 	own.HandleFunc("GET /payments", s.paymentList)
 	own.HandleFunc("GET /payments/{id}", s.paymentPage)
@@ -112,14 +131,14 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	mux.Handle(queuesPath+"/", s.wall(queues))
 	mux.Handle("GET "+queuesPath+"/{$}", s.wall(queues))
 	mux.Handle("/", s.wall(own))
-	return secured(mux)
+	return secured(s.speaking(mux))
 }
 
 // secured sets the headers of our own pages; asynqmon sets its own over them.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
