@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/claimlinc/nphiesq/internal/web"
+	"github.com/claimlinc/nphiesq/internal/signin"
 )
 
 // hash prints the bcrypt hash of a password. On a terminal it is asked for twice and not shown; else it is the first line.
@@ -18,7 +18,7 @@ func hash(stdin io.Reader, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	h, err := web.Hash(password)
+	h, err := signin.Hash(password)
 	if err != nil {
 		return err
 	}

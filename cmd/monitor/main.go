@@ -23,9 +23,11 @@ const usage = `Usage: monitor
        monitor hash
 
 Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead letters, notifications, queues, audit trail.
-Those named in MONITOR_USERS may sign in: viewers look, operators decide. /livez and /readyz need no login.
-Logins live in memory: they end after 8 hours and when the monitor restarts, and several monitors need sticky sessions.
-ACTIONS_ADDR is kept for public routes of action links. There are none yet: it answers /livez, and 404 to all else.
+People sign in with a password (MONITOR_USERS, MONITOR_USERS_FILE), through a provider of single sign-on (OIDC_ISSUER), or either:
+viewers look, operators and supervisors decide, and only the role privacy sees patient data. /livez and /readyz need no sign-in.
+A sign-in lasts 8 hours. It stands in PostgreSQL: a restart ends none, and several monitors share them. See docs/sign-in.md.
+ACTIONS_ADDR is kept for public routes of action links. There are none yet: it answers /livez, with ACTION_BASE_URL the routes of
+signing in, and 404 to all else.
 Settings come from the environment: see docs/settings.md.
 
   --version       print the version

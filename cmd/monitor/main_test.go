@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/internal/testidp"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -70,8 +74,22 @@ func settings(t *testing.T, users string) {
 }
 
 func TestRefusesWithoutUsers(t *testing.T) {
+	settings(t, "")
+	var stdout, stderr output
+	require.Equal(t, 1, run(t.Context(), nil, strings.NewReader(""), &stdout, &stderr))
+	require.Contains(t, stderr.String(), "MONITOR_USERS: nobody may sign in")
+	require.Contains(t, stderr.String(), "OIDC_ISSUER")
+	t.Setenv("OIDC_ISSUER", "https://idp.example")
+	t.Setenv("OIDC_CLIENT_ID", "c")
+	t.Setenv("OIDC_CLIENT_SECRET", "hidden")
+	t.Setenv("MONITOR_URL", "https://monitor.example")
+	t.Setenv("OIDC_ROLES", "boss=x")
+	require.Equal(t, 1, run(t.Context(), nil, strings.NewReader(""), &stdout, &stderr))
+	require.Contains(t, stderr.String(), "OIDC_ROLES: pair 1: want role=value")
+	t.Setenv("OIDC_ISSUER", "")
+	t.Setenv("OIDC_CLIENT_ID", "")
+	t.Setenv("OIDC_ROLES", "")
 	for users, want := range map[string]string{
-		"":                        "MONITOR_USERS: is needed and not set: Who may sign in to the monitor: name:role:bcrypt-hash",
 		"amal:operator:plaintext": "MONITOR_USERS: entry 1: the hash is no bcrypt hash",
 	} {
 		settings(t, users)
@@ -102,14 +120,81 @@ func TestServesBothListenersAndStops(t *testing.T) {
 	settings(t, users)
 	log := started(t, func(pages, actions string) {
 		for url, want := range map[string]int{
-			pages + "/livez": 200, pages + "/readyz": 200, pages + "/login": 200, pages + "/": 303,
-			actions + "/livez": 200, actions + "/": 404, actions + "/login": 404, actions + "/readyz": 404,
+			pages + "/livez": 200, pages + "/readyz": 200, pages + "/signin": 200, pages + "/": 303,
+			actions + "/livez": 200, actions + "/": 404, actions + "/signin": 404, actions + "/readyz": 404,
 		} {
 			require.Equal(t, want, status(t, url), url)
 		}
 	})
 	require.Contains(t, log, "monitor stopping")
 	require.NotContains(t, log, strings.TrimPrefix(users, "amal:operator:"))
+}
+
+// free is an address that nobody listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// TestSingleSignOnOnBothListeners: the provider is away at the start and comes then; each listener has a cookie of its own; a restart
+// ends nothing.
+func TestSingleSignOnOnBothListeners(t *testing.T) {
+	idp := testidp.Start(t, testidp.User{Name: "nora@contoso.example", Password: "correct horse battery", ID: "oid-nora", Tenant: "t", Roles: []string{"ops"}})
+	idp.Away(true)
+	settings(t, "")
+	pagesAddr, actionsAddr := free(t), free(t)
+	for name, value := range map[string]string{
+		"MONITOR_ADDR": pagesAddr, "MONITOR_URL": "http://" + pagesAddr, "ACTIONS_ADDR": actionsAddr, "ACTION_BASE_URL": "http://" + actionsAddr,
+		"OIDC_ISSUER": idp.Issuer, "OIDC_CLIENT_ID": idp.ClientID, "OIDC_CLIENT_SECRET": idp.ClientSecret, "OIDC_ROLES": "operator=ops", "OIDC_TENANTS": "t",
+	} {
+		t.Setenv(name, value)
+	}
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	c := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	get := func(url string) (status int, to, body string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		require.NoError(t, err)
+		resp, err := c.Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, resp.Header.Get("Location"), string(text)
+	}
+	log := started(t, func(pages, actions string) {
+		_, _, page := get(pages + "/signin")
+		require.Contains(t, page, "is not available now")
+		idp.Away(false)
+		testenv.Eventually(t, func() bool { _, _, page := get(pages + "/signin"); return strings.Contains(page, "/signin/start") }, "the provider is found")
+		for _, base := range []string{pages, actions} {
+			_, to, _ := get(base + "/signin/start?next=/claims")
+			status, to, body := get(idp.Submit(t, c, to, "nora@contoso.example", "correct horse battery"))
+			require.Equal(t, http.StatusSeeOther, status, body)
+			require.Equal(t, "/claims", to)
+		}
+		status, _, page := get(pages + "/claims")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, page, "<strong>nora@contoso.example</strong>")
+		status, to, _ := get(actions + "/signin?next=/x")
+		require.Equal(t, http.StatusSeeOther, status, "signed in")
+		require.Equal(t, "/x", to)
+	})
+	require.Contains(t, log, "signed in")
+	require.NotContains(t, log, idp.ClientSecret)
+	var names []string
+	for _, cookie := range jar.Cookies(&url.URL{Scheme: "http", Host: "127.0.0.1"}) {
+		names = append(names, cookie.Name)
+	}
+	require.ElementsMatch(t, []string{"monitor-session", "monitor-start", "actions-session", "actions-start"}, names)
+	started(t, func(pages, _ string) {
+		status, _, _ := get(pages + "/claims")
+		require.Equal(t, http.StatusOK, status, "the restart ended nothing")
+	})
 }
 
 // started runs a monitor, calls visit with its two addresses, stops it and returns its log.

@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/claimlinc/nphiesq/internal/alertmanager"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/web"
 )
 
@@ -37,12 +39,12 @@ type endpoint struct {
 
 // newProgram opens what the pages need. Unlike the worker it starts without Redis: when that is away is when people look.
 func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *program, err error) {
-	if err := cfg.Require("DATABASE_URL", "REDIS_URL", "MONITOR_USERS"); err != nil {
+	if err := cfg.Require("DATABASE_URL", "REDIS_URL"); err != nil {
 		return nil, err
 	}
-	users, err := web.ParseUsers(cfg.MonitorUsers.Reveal())
+	users, provider, err := people(cfg, log)
 	if err != nil {
-		return nil, &config.SettingError{Name: "MONITOR_USERS", Problem: err.Error()}
+		return nil, err
 	}
 	p = &program{log: log}
 	defer func() {
@@ -58,7 +60,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		log.WarnContext(ctx, "started without Redis", slog.String("error", p.app.RedisAway.Error()))
 	}
 	pages, err := web.New(web.Options{
-		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Log: log,
+		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Provider: provider, Address: cfg.MonitorURL, Log: log,
 		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure,
 	})
 	if err != nil {
@@ -74,6 +76,15 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if cfg.AlertToken != "" {
 		actions.Handle("/api/v1/alertmanager", alertmanager.New(p.app.Store, p.app.Queue, cfg.AlertToken.Reveal(), log))
 	}
+	if cfg.ActionBaseURL != "" {
+		door, err := signin.New(signin.Options{
+			Record: p.app.Store, Redis: p.app.Redis, Site: "actions", Base: cfg.ActionBaseURL, Users: users, Provider: provider, InsecureCookies: cfg.MonitorInsecure, Log: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		door.Mount(actions)
+	}
 	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, actions); err != nil {
 		return nil, err
 	}
@@ -81,6 +92,36 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		log.WarnContext(ctx, "session cookies may travel over http: for loopback only")
 	}
 	return p, nil
+}
+
+// people are those who may sign in: users with passwords, those of a provider of single sign-on, or both.
+func people(cfg *config.Config, log *slog.Logger) (users *signin.Users, provider *signin.Provider, err error) {
+	text, file := cfg.MonitorUsers.Reveal(), cfg.MonitorUsersFile
+	if text == "" && file == "" && cfg.OIDCIssuer == "" {
+		return nil, nil, &config.SettingError{
+			Name: "MONITOR_USERS", Problem: "nobody may sign in: set this or MONITOR_USERS_FILE (name:role:hash), or OIDC_ISSUER for single sign-on; see docs/sign-in.md",
+		}
+	}
+	if text != "" || file != "" {
+		if users, err = signin.LoadUsers(text, file, log); err != nil {
+			return nil, nil, err
+		}
+	}
+	if cfg.OIDCIssuer == "" {
+		return users, nil, nil
+	}
+	roles, err := signin.ParseRoleMapping(cfg.OIDCRoles)
+	if err != nil {
+		return nil, nil, &config.SettingError{Name: "OIDC_ROLES", Problem: err.Error()}
+	}
+	provider, err = signin.NewProvider(signin.ProviderSettings{
+		Issuer: cfg.OIDCIssuer, Name: cfg.OIDCName, ClientID: cfg.OIDCClientID, ClientSecret: cfg.OIDCClientSecret.Reveal(),
+		Scopes: strings.Fields(cfg.OIDCScopes), Tenants: cfg.Tenants(), RoleClaim: cfg.OIDCRoleClaim, Roles: roles,
+	})
+	if err != nil {
+		return nil, nil, &config.SettingError{Name: "OIDC_ISSUER", Problem: err.Error()}
+	}
+	return users, provider, nil
 }
 
 func listen(ctx context.Context, setting, address string, h http.Handler) (endpoint, error) {

@@ -199,7 +199,7 @@ func newMonitor(t *testing.T, s *site) *monitor {
 	require.NoError(t, err)
 	m.c = &http.Client{Jar: jar}
 	testenv.Eventually(t, func() bool { status, _ := m.try(http.MethodGet, "/livez"); return status == http.StatusOK }, "the monitor is there")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+m.addr+"/login",
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+m.addr+"/signin",
 		strings.NewReader(url.Values{"name": {"amal"}, "password": {"correct horse battery"}}.Encode()))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -10,8 +10,11 @@ REVOKE INSERT, UPDATE ON goose_db_version FROM nphiesq_app;                    -
 GRANT DELETE ON pauses TO nphiesq_app;                                         -- a pause that has ended
 GRANT DELETE ON teams_notifications TO nphiesq_app;                            -- TEAMS_AUDIT_RETENTION_DAYS
 GRANT DELETE ON leases TO nphiesq_app;                                         -- work that is done
+REVOKE UPDATE ON sign_ins, sign_in_starts FROM nphiesq_app;                    -- who is signed in does not get another role
+GRANT UPDATE (last_seen_at) ON sign_ins TO nphiesq_app;
+GRANT DELETE ON sign_ins, sign_in_starts TO nphiesq_app;                       -- signed out, or its time is over
 
--- Dashboards: everything but the messages, which hold personal health data.
+-- Dashboards: everything but the messages, which hold personal health data, and who is signed in.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO nphiesq_read;
-REVOKE ALL ON messages FROM nphiesq_read;
+REVOKE ALL ON messages, sign_ins, sign_in_starts FROM nphiesq_read;
 COMMIT;

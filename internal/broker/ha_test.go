@@ -397,6 +397,14 @@ func everything(t *testing.T, rc, monitor redis.UniversalClient) {
 		require.Equal(t, ratelimit.Open, c.State)
 		require.NoError(t, breaker.Succeed(ctx, channel))
 	}
+	failures := ratelimit.NewFailures(monitor, "signin", ratelimit.FailureSettings{Limit: 2, Window: time.Minute})
+	for range 2 {
+		require.NoError(t, failures.Failed(ctx, "192.0.2.1"))
+	}
+	blocked, err := failures.Blocked(ctx, "192.0.2.1")
+	require.NoError(t, err)
+	require.Positive(t, blocked)
+	require.NoError(t, failures.Forget(ctx, "192.0.2.1"))
 	before, err := signing.NewReplays(monitor).Remember(ctx, "actions", "act_1", "sum")
 	require.NoError(t, err)
 	require.Empty(t, before)
@@ -445,7 +453,7 @@ func TestLeastRights(t *testing.T) {
 	for user, forbidden := range map[string][]string{
 		"nphiesq-enqueue":  {"DEL asynq:{teams}:pending", "LRANGE asynq:{teams}:pending 0 -1", "PUBLISH asynq:cancel x", "HSET asynq:servers a b", "GET rate:teams:SRE"},
 		"nphiesq-operator": {"LRANGE asynq:{teams}:pending 0 -1", "PUBLISH asynq:cancel x", "GET rate:teams:SRE"},
-		"nphiesq-monitor":  {"PUBLISH asynq:cancel x", "GET rate:teams:SRE", "DEL rate:teams:SRE"},
+		"nphiesq-monitor":  {"PUBLISH asynq:cancel x", "GET rate:teams:SRE", "DEL rate:teams:SRE", "INCR rate:teams:SRE", "INCR asynq", "PEXPIRE other 1"},
 		"nphiesq-worker":   {"GET other", "PUBLISH other x", "SET rate:other x"},
 	} {
 		rc := connect(t, n.URL(user, password))

@@ -68,6 +68,7 @@ type Config struct {
 	Teams
 	Links
 	Process
+	SignIn
 }
 
 // Servers are the record and the schedule.
@@ -187,22 +188,36 @@ type Links struct {
 
 // Process is about the programs themselves.
 type Process struct {
-	HTTPAddr        string  `env:"HTTP_ADDR" envDefault:":9090" doc:"Worker: /metrics, /livez, /readyz."`
-	MonitorAddr     string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
-	ActionsAddr     string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
-	MonitorUsers    Secret  `env:"MONITOR_USERS" doc:"Who may sign in to the monitor: name:role:bcrypt-hash, separated by blanks or new lines; role viewer or operator. htpasswd -nbB makes the hash."`
-	MonitorInsecure bool    `env:"MONITOR_INSECURE_COOKIES" envDefault:"false" doc:"Lets the session cookie travel over http. For loopback and the demo only."`
-	Environment     string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
-	WatchInterval   Seconds `env:"WATCH_INTERVAL" envDefault:"15" doc:"How often the workers look after Vault, Redis, PostgreSQL, queues and each other."`
-	DeadThreshold   int     `env:"DLQ_THRESHOLD" envDefault:"50" doc:"More open dead letters than this are told (dlq.threshold). 0: never."`
-	BacklogSize     int     `env:"QUEUE_BACKLOG_SIZE" envDefault:"1000" doc:"More pending tasks of a queue than this are told (queue.backlog). 0: never."`
-	BacklogAge      Seconds `env:"QUEUE_BACKLOG_AGE" envDefault:"15m" doc:"Work that waits for longer is told (queue.backlog). 0: never."`
-	ReplicaLag      Seconds `env:"REPLICA_LAG_ALLOWED" envDefault:"30" doc:"How far a replica of Redis or PostgreSQL may be behind."`
-	AlertToken      Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
-	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
-	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
-	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
-	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
+	HTTPAddr      string  `env:"HTTP_ADDR" envDefault:":9090" doc:"Worker: /metrics, /livez, /readyz."`
+	MonitorAddr   string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
+	ActionsAddr   string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
+	ActionBaseURL string  `env:"ACTION_BASE_URL" doc:"Public address of ACTIONS_ADDR, without a path: https://host (http:// for loopback hosts only). Empty: people cannot sign in there."`
+	Environment   string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
+	WatchInterval Seconds `env:"WATCH_INTERVAL" envDefault:"15" doc:"How often the workers look after Vault, Redis, PostgreSQL, queues and each other."`
+	DeadThreshold int     `env:"DLQ_THRESHOLD" envDefault:"50" doc:"More open dead letters than this are told (dlq.threshold). 0: never."`
+	BacklogSize   int     `env:"QUEUE_BACKLOG_SIZE" envDefault:"1000" doc:"More pending tasks of a queue than this are told (queue.backlog). 0: never."`
+	BacklogAge    Seconds `env:"QUEUE_BACKLOG_AGE" envDefault:"15m" doc:"Work that waits for longer is told (queue.backlog). 0: never."`
+	ReplicaLag    Seconds `env:"REPLICA_LAG_ALLOWED" envDefault:"30" doc:"How far a replica of Redis or PostgreSQL may be behind."`
+	AlertToken    Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
+	StartWait     Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
+	LogLevel      string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
+	LogFormat     string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
+	Reconcile     Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
+}
+
+// SignIn is who may use the monitor. See docs/sign-in.md.
+type SignIn struct {
+	MonitorUsers     Secret `env:"MONITOR_USERS" doc:"Who may sign in with a password: name:role:hash, separated by blanks or new lines; role viewer, operator, supervisor or privacy, or several joined by +; the hash bcrypt (monitor hash, htpasswd -nbB) or argon2id."`
+	MonitorUsersFile string `env:"MONITOR_USERS_FILE" doc:"File with more such entries, one a line; # begins a comment. Read again when it changes."`
+	MonitorInsecure  bool   `env:"MONITOR_INSECURE_COOKIES" envDefault:"false" doc:"Lets the session cookie travel over http. For loopback and the demo only."`
+	OIDCIssuer       string `env:"OIDC_ISSUER" doc:"Provider of single sign-on (OpenID Connect), exactly as its tokens name it; Microsoft Entra: https://login.microsoftonline.com/<directory id>/v2.0. It leads back to MONITOR_URL and ACTION_BASE_URL, each with /signin/callback. Empty: none."`
+	OIDCName         string `env:"OIDC_NAME" doc:"What the sign-in page calls it; its host when empty."`
+	OIDCClientID     string `env:"OIDC_CLIENT_ID" doc:"Our client id there."`
+	OIDCClientSecret Secret `env:"OIDC_CLIENT_SECRET" doc:"Our client secret there."`
+	OIDCScopes       string `env:"OIDC_SCOPES" envDefault:"openid profile email" doc:"Scopes to ask for, separated by blanks; openid is needed."`
+	OIDCTenants      string `env:"OIDC_TENANTS" doc:"Directory ids (tid) whose people may sign in, separated by commas or blanks. Empty: the one that is part of OIDC_ISSUER; a provider whose tokens have no tid needs none."`
+	OIDCRoleClaim    string `env:"OIDC_ROLE_CLAIM" envDefault:"roles" doc:"Claim of the ID token with app roles (roles) or groups (groups)."`
+	OIDCRoles        string `env:"OIDC_ROLES" doc:"What its values mean: pairs role=value, separated by blanks or commas, such as operator=nphiesq.operator viewer=nphiesq.viewer; several values for a role are several pairs. Who has none of them may not sign in."`
 }
 
 // SettingError is one wrong setting.
@@ -353,6 +368,7 @@ func (c *Config) check() error {
 		}
 	}
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
+	c.checkSignIn(bad)
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("VAULT_ADDR", c.VaultAddr)
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
@@ -417,6 +433,52 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
+// checkSignIn checks what single sign-on needs together, and addresses that a session's cookie or a code of the provider travels to.
+func (c *Config) checkSignIn(bad func(name, format string, args ...any)) {
+	public := func(name, v string) {
+		u, err := url.Parse(v)
+		if v == "" || (err == nil && u.Host != "" && u.User == nil && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && secureOrLoopback(u)) {
+			return
+		}
+		bad(name, "not a public address; want https://host without a path (http:// for loopback hosts only)")
+	}
+	public("ACTION_BASE_URL", c.ActionBaseURL)
+	if c.OIDCIssuer == "" {
+		for _, s := range []struct{ name, v string }{{"OIDC_CLIENT_ID", c.OIDCClientID}, {"OIDC_ROLES", c.OIDCRoles}} {
+			if s.v != "" {
+				bad(s.name, "set it together with OIDC_ISSUER")
+			}
+		}
+		return
+	}
+	switch u, err := url.Parse(c.OIDCIssuer); {
+	case err != nil || u.Host == "" || !secureOrLoopback(u):
+		bad("OIDC_ISSUER", "not an address; want https:// (http:// for loopback hosts only)")
+	case u.Hostname() == "login.microsoftonline.com" && slices.Contains([]string{"common", "organizations", "consumers"}, strings.Split(u.Path+"/", "/")[1]):
+		bad("OIDC_ISSUER", "names no directory; want https://login.microsoftonline.com/<directory id>/v2.0")
+	}
+	for _, s := range []struct{ name, v string }{
+		{"OIDC_CLIENT_ID", c.OIDCClientID},
+		{"OIDC_CLIENT_SECRET", string(c.OIDCClientSecret)},
+		{"OIDC_ROLES", c.OIDCRoles},
+		{"MONITOR_URL", c.MonitorURL},
+	} {
+		if s.v == "" {
+			bad(s.name, "is needed with OIDC_ISSUER")
+		}
+	}
+	public("MONITOR_URL", c.MonitorURL)
+	if !slices.Contains(strings.Fields(c.OIDCScopes), "openid") {
+		bad("OIDC_SCOPES", "openid must be among them")
+	}
+}
+
+// secureOrLoopback allows http for loopback hosts only.
+func secureOrLoopback(u *url.URL) bool {
+	host := u.Hostname()
+	return u.Scheme == "https" || (u.Scheme == "http" && (host == "localhost" || net.ParseIP(host).IsLoopback()))
+}
+
 // Require returns an error that names each of the given settings that is empty.
 func (c *Config) Require(names ...string) error {
 	var errs []error
@@ -453,6 +515,11 @@ func (c *Config) Webhooks() map[string]Secret {
 // WebhookHosts are the further domains of webhooks.
 func (c *Config) WebhookHosts() []string {
 	return strings.FieldsFunc(strings.ToLower(c.AllowedHosts), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Tenants are the directories of OIDC_TENANTS.
+func (c *Config) Tenants() []string {
+	return strings.FieldsFunc(c.OIDCTenants, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
 // HMACKeys are the signing keys, the current one first.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -89,6 +90,45 @@ func TestWrongSettingIsNamedWithWhatIsAllowed(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, c.Require("DATABASE_URL", "REDIS_URL"), "DATABASE_URL: is needed and not set")
 	require.NotContains(t, c.Require("DATABASE_URL", "REDIS_URL").Error(), "REDIS_URL:")
+}
+
+func TestSignInSettings(t *testing.T) {
+	whole := map[string]string{
+		"OIDC_ISSUER": "https://login.microsoftonline.com/6babcaad-604b-40ac-a9d7-9fd97c0b779f/v2.0", "OIDC_CLIENT_ID": "c", "OIDC_CLIENT_SECRET": "s",
+		"OIDC_ROLES": "operator=nphiesq.operator", "OIDC_TENANTS": "a, b c", "MONITOR_URL": "https://monitor.example/", "ACTION_BASE_URL": "https://actions.example",
+	}
+	for name, c := range map[string]struct {
+		name, value, want string
+	}{
+		"whole":             {"", "", ""},
+		"loopback":          {"ACTION_BASE_URL", "http://127.0.0.1:8081", ""},
+		"localhost":         {"MONITOR_URL", "http://localhost:8080", ""},
+		"off, roles left":   {"OIDC_ISSUER", "", "OIDC_ROLES: set it together with OIDC_ISSUER"},
+		"no id":             {"OIDC_CLIENT_ID", "", "OIDC_CLIENT_ID: is needed with OIDC_ISSUER"},
+		"no secret":         {"OIDC_CLIENT_SECRET", "", "OIDC_CLIENT_SECRET: is needed with OIDC_ISSUER"},
+		"no roles":          {"OIDC_ROLES", "", "OIDC_ROLES: is needed with OIDC_ISSUER"},
+		"no monitor":        {"MONITOR_URL", "", "MONITOR_URL: is needed with OIDC_ISSUER"},
+		"plain monitor":     {"MONITOR_URL", "http://monitor.example", "MONITOR_URL: not a public address; want https://host"},
+		"monitor with path": {"MONITOR_URL", "https://ops.example/monitor", "MONITOR_URL: not a public address"},
+		"plain actions":     {"ACTION_BASE_URL", "http://actions.example", "ACTION_BASE_URL: not a public address; want https://host without a path (http:// for loopback hosts only)"},
+		"like loopback":     {"ACTION_BASE_URL", "http://127.0.0.1.evil.example", "ACTION_BASE_URL: not a public address"},
+		"with a name":       {"ACTION_BASE_URL", "https://a@actions.example", "ACTION_BASE_URL: not a public address"},
+		"with a query":      {"ACTION_BASE_URL", "https://actions.example?x=1", "ACTION_BASE_URL: not a public address"},
+		"no scheme":         {"ACTION_BASE_URL", "actions.example", "ACTION_BASE_URL: not a public address"},
+		"plain issuer":      {"OIDC_ISSUER", "http://idp.example", "OIDC_ISSUER: not an address; want https:// (http:// for loopback hosts only)"},
+		"any directory":     {"OIDC_ISSUER", "https://login.microsoftonline.com/common/v2.0", "OIDC_ISSUER: names no directory; want https://login.microsoftonline.com/<directory id>/v2.0"},
+		"no openid":         {"OIDC_SCOPES", "profile", "OIDC_SCOPES: openid must be among them"},
+	} {
+		environ := maps.Clone(whole)
+		environ[c.name] = c.value
+		got, err := config.LoadFrom(environ)
+		if c.want == "" {
+			require.NoError(t, err, name)
+			require.Equal(t, []string{"a", "b", "c"}, got.Tenants())
+			continue
+		}
+		require.ErrorContains(t, err, c.want, name)
+	}
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {

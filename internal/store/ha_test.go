@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/url"
@@ -279,6 +280,14 @@ func TestLeastRights(t *testing.T) {
 	}
 	app := store.New(pools["nphiesq_app"], store.Options{})
 	require.NoError(t, app.SchedulePoll(ctx, "L", time.Now()))
+	key, now := bytes.Repeat([]byte("k"), 32), time.Now()
+	require.NoError(t, app.CreateSignIn(ctx, store.SignIn{Key: key, Site: "monitor", PersonID: "p", Name: "p", Roles: []string{"viewer"}, Method: "oidc", Origin: key, CreatedAt: now, EndsAt: now.Add(time.Hour)}, key))
+	_, err = app.SignIn(ctx, "monitor", key, now.Add(time.Minute)) // it is noted that it was seen
+	require.NoError(t, err)
+	require.NoError(t, app.BeginSignIn(ctx, store.SignInStart{State: key, Browser: key, Site: "monitor", Next: "/", EndsAt: now.Add(time.Hour)}, now))
+	_, err = app.TakeSignIn(ctx, "monitor", key, now)
+	require.NoError(t, err)
+	require.NoError(t, app.EndSignIn(ctx, key))
 	for _, q := range []string{
 		`SELECT count(*) FROM messages`, `SELECT count(*) FROM teams_notifications_unacknowledged_critical`, `DELETE FROM pauses`,
 		`INSERT INTO messages (id, direction, license, body) VALUES (gen_random_uuid(), 'in', 'L', 'x')`,
@@ -293,11 +302,12 @@ func TestLeastRights(t *testing.T) {
 			`UPDATE messages SET body = ''`, `UPDATE claim_responses SET state = 'approved'`, `UPDATE operator_actions SET actor = 'x'`, `DELETE FROM messages`,
 			`DELETE FROM claim_responses`, `DELETE FROM operator_actions`, `DELETE FROM claims`, `DELETE FROM dead_letters`, `TRUNCATE pauses`, `DROP TABLE claims`,
 			`ALTER TABLE messages DISABLE TRIGGER ALL`, `CREATE TABLE x (id int)`, `DELETE FROM goose_db_version`, `UPDATE goose_db_version SET is_applied = false`,
+			`UPDATE sign_ins SET roles = '{operator}'`, `UPDATE sign_in_starts SET next = '/'`,
 			`CREATE ROLE x`, `COPY claims TO PROGRAM 'cat'`, `SET session_replication_role = replica`,
 		},
 		"nphiesq_read": {
 			`SELECT count(*) FROM messages`, `SELECT body FROM messages`, `BEGIN READ WRITE; INSERT INTO poll_state (license) VALUES ('x')`,
-			`BEGIN READ WRITE; DELETE FROM claims`,
+			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`,
 		},
 	}
 	for role, list := range refused {

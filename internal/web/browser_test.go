@@ -19,7 +19,10 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/testidp"
+	"github.com/claimlinc/nphiesq/internal/web"
 )
 
 // chromium finds the browser. It fails the test where there is none: what it shows is part of what is promised.
@@ -71,10 +74,10 @@ func (w *watcher) see(ev any) {
 	}
 }
 
-func TestInABrowser(t *testing.T) {
+// browser starts Chromium; it ends with the test.
+func browser(t *testing.T) (context.Context, *watcher) {
+	t.Helper()
 	path := chromium(t)
-	s := open(t)
-	fill(t, s)
 	seen := &watcher{hosts: map[string]bool{}}
 	opts := []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
@@ -84,11 +87,18 @@ func TestInABrowser(t *testing.T) {
 		opts = append(opts, chromedp.NoSandbox)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(opts...), chromedp.WithListener(seen.see))
-	defer cancel()
+	t.Cleanup(cancel)
 
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("about:blank"))) // the browser lives as long as the context of the first step
+	return ctx, seen
+}
+
+func TestInABrowser(t *testing.T) {
+	s := open(t)
+	fill(t, s)
+	ctx, seen := browser(t)
 	shots := t.ArtifactDir()
 	// do runs steps, and leaves a picture of the page they got stuck on.
 	do := func(steps ...chromedp.Action[chromedp.Void]) {
@@ -190,6 +200,52 @@ func TestInABrowser(t *testing.T) {
 	require.Empty(t, seen.troubles)
 	require.Equal(t, map[string]bool{strings.TrimPrefix(s.URL, "http://"): true}, seen.hosts)
 	t.Log("screenshots (kept with -artifacts):", shots)
+}
+
+// TestSingleSignOnInABrowser walks to a real provider and back. The browser holds us to the cookies' rules and to our own policy.
+func TestSingleSignOnInABrowser(t *testing.T) {
+	idp := testidp.Start(t, testidp.User{Name: "nora@contoso.example", Password: password, ID: "oid-nora", Tenant: "t", Roles: []string{"ops", "phi"}})
+	s := open(t, func(o *web.Options) {
+		roles, err := signin.ParseRoleMapping("operator=ops privacy=phi")
+		require.NoError(t, err)
+		o.Provider, err = signin.NewProvider(signin.ProviderSettings{
+			Issuer: idp.Issuer, ClientID: idp.ClientID, ClientSecret: idp.ClientSecret, Name: "Contoso", Scopes: []string{"openid"}, Tenants: []string{"t"}, RoleClaim: "roles", Roles: roles,
+		})
+		require.NoError(t, err)
+	})
+	letter, _ := s.deadLetter(t, s.claim(t))
+	ctx, seen := browser(t)
+	page := s.URL + "/dead/" + letter.ID.String()
+	do := func(steps ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		short, stop := context.WithTimeout(ctx, 20*time.Second)
+		defer stop()
+		require.NoError(t, chromedp.Do(short, steps...))
+	}
+	do(chromedp.EmulateViewport(390, 700), chromedp.Navigate(page), chromedp.WaitVisible("#password"))
+	low, err := chromedp.Run(ctx, chromedp.Evaluate[string](contrast))
+	require.NoError(t, err)
+	require.Empty(t, low)
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(t.ArtifactDir(), "sign-in.png"), png, 0o600))
+	do(chromedp.Click("a.button"), chromedp.WaitVisible("#username"))
+	do(chromedp.SendKeys("#username", "nora@contoso.example"), chromedp.SendKeys("#password", password), chromedp.Click("#submit"), chromedp.WaitVisible("#retry-reason"))
+	at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`))
+	require.NoError(t, err)
+	require.Equal(t, page, at)
+	role, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector('.who').innerText`))
+	require.NoError(t, err)
+	require.Contains(t, role, "nora@contoso.example")
+	require.Contains(t, role, "operator, privacy")
+	do(chromedp.SendKeys("#retry-reason", "the line is back"), chromedp.Click("form[action$='/retry'] button"), chromedp.WaitVisible(".result[role=status]"))
+	require.Equal(t, "nora@contoso.example (oid-nora)", s.actions(t)[0].Actor)
+	do(chromedp.Click(".who button"), chromedp.WaitVisible("a.button"))
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	for _, trouble := range seen.troubles { // the provider has no icon
+		require.Contains(t, trouble, idp.Issuer+"/favicon.ico")
+	}
 }
 
 // fill makes pages worth looking at.

@@ -85,7 +85,7 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
-	run, err := s.opt.Store.BeginBulk(ctx, verb, choice, perMinute, store.Decision{Actor: actorOf(signedIn(ctx)), Source: Source, Reason: reason})
+	run, err := s.opt.Store.BeginBulk(ctx, verb, choice, perMinute, store.Decision{Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case fault.Is(err, fault.Conflict):
 		back("nothing")
@@ -133,7 +133,7 @@ func (s *Server) bulkStop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
-	stopped, err := s.opt.Store.StopBulk(ctx, store.Decision{ID: id, Actor: actorOf(signedIn(ctx)), Source: Source, Reason: reason})
+	stopped, err := s.opt.Store.StopBulk(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case store.IsNotFound(err):
 		s.failed(w, r, err)

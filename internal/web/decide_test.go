@@ -119,7 +119,7 @@ func TestWhoMayDecide(t *testing.T) {
 	}
 	require.Empty(t, s.actions(t))
 	require.Equal(t, "archived", s.taskState(t, task))
-	r, _ := s.visitor(t).post("/login", url.Values{"name": {"amal"}, "password": {password}}, "Sec-Fetch-Site", "cross-site")
+	r, _ := s.visitor(t).post("/signin", url.Values{"name": {"amal"}, "password": {password}}, "Sec-Fetch-Site", "cross-site")
 	require.Equal(t, http.StatusForbidden, r.StatusCode)
 }
 

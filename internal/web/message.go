@@ -61,7 +61,7 @@ func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	p := messagePage{Private: mayReadPatients(signedIn(r.Context()))}
+	p := messagePage{Private: signedIn(r.Context()).Privacy()}
 	if p.Message, err = s.opt.Store.Message(r.Context(), id); err != nil {
 		s.failed(w, r, err)
 		return
@@ -72,7 +72,7 @@ func (s *Server) messagePage(w http.ResponseWriter, r *http.Request) {
 	}
 	if p.Private {
 		// On record before it is shown; live refreshing does not look again.
-		body, err := s.opt.Store.ViewMessage(r.Context(), id, actorOf(signedIn(r.Context())), Source, "page")
+		body, err := s.opt.Store.ViewMessage(r.Context(), id, signedIn(r.Context()).Actor(), Source, "page")
 		if err != nil {
 			s.notShown(w, r, err)
 			return
@@ -90,7 +90,7 @@ func (s *Server) messageBody(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	who := signedIn(r.Context())
-	if !mayReadPatients(who) {
+	if !who.Privacy() {
 		s.problem(w, r, http.StatusForbidden, "Messages hold personal health data. Only people with the role privacy see them.")
 		return
 	}
@@ -98,7 +98,7 @@ func (s *Server) messageBody(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	body, err := s.opt.Store.ViewMessage(r.Context(), id, actorOf(who), Source, "download")
+	body, err := s.opt.Store.ViewMessage(r.Context(), id, who.Actor(), Source, "download")
 	if err != nil {
 		s.notShown(w, r, err)
 		return

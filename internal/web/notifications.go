@@ -118,7 +118,7 @@ func (s *Server) resend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
-	out, err := s.core.Resend(ctx, store.Decision{ID: id, Actor: actorOf(signedIn(ctx)), Source: Source, Reason: reason})
+	out, err := s.core.Resend(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case store.IsNotFound(err):
 		s.failed(w, r, err)

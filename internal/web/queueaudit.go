@@ -18,7 +18,7 @@ func queueRole(r *http.Request) (name string, operator bool) {
 	if who == nil {
 		return "", false
 	}
-	return who.Name, who.Operator()
+	return who.Actor(), who.Operator()
 }
 
 // taskTarget is how the audit trail names a task.

@@ -1,6 +1,6 @@
 // Package web is the monitor's pages for people: claims, dead letters, notifications, queues and the audit trail. They are
-// rendered here and need no JavaScript; only the queue pages, which are asynqmon's, do. Everything but the login and the health
-// routes is behind a login, and what changes anything needs the role operator and ends up in the audit trail.
+// rendered here and need no JavaScript; only the queue pages, which are asynqmon's, do. Everything but signing in and the health
+// routes is behind that, and what changes anything needs the role operator and ends up in the audit trail.
 package web
 
 import (
@@ -16,10 +16,11 @@ import (
 	"github.com/claimlinc/nphiesq/asynqmon"
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
-// Source is what the audit trail calls decisions made on these pages.
+// Source is what the audit trail calls decisions made on these pages, and what sign-ins to them are kept under.
 const Source = "monitor"
 
 // queuesPath is where asynqmon's pages are.
@@ -30,8 +31,12 @@ type Options struct {
 	Store *store.Store
 	Queue *broker.Queue
 	Redis redis.UniversalClient
-	Users *Users
-	Log   *slog.Logger
+	// Users sign in with passwords, those of Provider there. One of them may be nil. Address is where people find the pages
+	// (https://host); Provider leads back to it.
+	Users    *signin.Users
+	Provider *signin.Provider
+	Address  string
+	Log      *slog.Logger
 	// Environment and Version are shown at the foot of each page.
 	Environment, Version string
 	// InsecureCookies lets the session travel over http.
@@ -42,15 +47,13 @@ type Options struct {
 
 // Server serves the pages. It is safe for concurrent use.
 type Server struct {
-	opt      Options
-	core     *actions.Core
-	sessions *sessions
-	lockout  *lockout
-	hashing  chan struct{}
-	queues   *queueWatch
-	pages    *pages
-	claims   claimWatch
-	live     *live
+	opt    Options
+	core   *actions.Core
+	door   *signin.Door
+	queues *queueWatch
+	pages  *pages
+	claims claimWatch
+	live   *live
 	// bulkBegun wakes those who work bulk runs off.
 	bulkBegun chan struct{}
 	handler   http.Handler
@@ -61,12 +64,16 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{
-		opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, sessions: newSessions(o.Now, o.InsecureCookies), lockout: newLockout(o.Now),
-		hashing: make(chan struct{}, hashing), queues: newQueueWatch(o.Queue.Inspector(), o.Now),
-	}
+	s := &Server{opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, queues: newQueueWatch(o.Queue.Inspector(), o.Now)}
 	s.live, s.bulkBegun = newLive(o.Store.Pulse, o.Log), make(chan struct{}, 1)
 	var err error
+	s.door, err = signin.New(signin.Options{
+		Record: o.Store, Redis: o.Redis, Site: Source, Base: o.Address, Users: o.Users, Provider: o.Provider, Pages: signInPages{s}, NoPage: noPage,
+		InsecureCookies: o.InsecureCookies, Log: o.Log, Now: o.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if s.pages, err = parsePages(o.Now); err != nil {
 		return nil, err
 	}
@@ -77,7 +84,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.handler = http.NewCrossOriginProtection().Handler(s.routes(queues))
+	s.handler = secured(s.speaking(s.door.SameOrigin(s.routes(queues))))
 	return s, nil
 }
 
@@ -102,22 +109,21 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("GET /eligibility/{id}", s.checkPage)
 	own.HandleFunc("GET /dead", s.letterList)
 	own.HandleFunc("GET /dead/bulk", s.bulkPreview)
-	own.HandleFunc("POST /dead/bulk", s.form(Operator, s.bulkBegin))
+	own.HandleFunc("POST /dead/bulk", s.form(signin.Operator, s.bulkBegin))
 	own.HandleFunc("GET /dead/bulk/{id}", s.bulkRun)
-	own.HandleFunc("POST /dead/bulk/{id}/stop", s.form(Operator, s.bulkStop))
+	own.HandleFunc("POST /dead/bulk/{id}/stop", s.form(signin.Operator, s.bulkStop))
 	own.HandleFunc("GET /dead/{id}", s.letterPage)
-	own.HandleFunc("POST /dead/{id}/retry", s.form(Operator, s.decide("retry", s.core.Retry)))
-	own.HandleFunc("POST /dead/{id}/discard", s.form(Operator, s.decide("discard", s.core.Discard)))
+	own.HandleFunc("POST /dead/{id}/retry", s.form(signin.Operator, s.decide("retry", s.core.Retry)))
+	own.HandleFunc("POST /dead/{id}/discard", s.form(signin.Operator, s.decide("discard", s.core.Discard)))
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
-	own.HandleFunc("POST /notifications/{id}/resend", s.form(Operator, s.resend))
+	own.HandleFunc("POST /notifications/{id}/resend", s.form(signin.Operator, s.resend))
 	own.HandleFunc("GET /inbox", s.inbox)
 	own.HandleFunc("GET /payments", s.paymentList)
 	own.HandleFunc("GET /payments/{id}", s.paymentPage)
 	own.HandleFunc("GET /pauses", s.pauses)
-	own.HandleFunc("POST /pauses/resume", s.form(Operator, s.resume))
+	own.HandleFunc("POST /pauses/resume", s.form(signin.Operator, s.resume))
 	own.HandleFunc("GET /audit", s.audit)
-	own.HandleFunc("POST /logout", s.form(Viewer, s.logout))
 	own.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusNotFound, "There is no such page.")
 	})
@@ -126,12 +132,12 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	mux.HandleFunc("GET /livez", Livez)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /static/", http.HandlerFunc(static))
-	mux.HandleFunc("GET /login", s.loginForm)
-	mux.HandleFunc("POST /login", s.login)
-	mux.Handle(queuesPath+"/", s.wall(queues))
-	mux.Handle("GET "+queuesPath+"/{$}", s.wall(queues))
-	mux.Handle("/", s.wall(own))
-	return secured(s.speaking(mux))
+	mux.HandleFunc("GET /login", formerLogin)
+	s.door.Mount(mux)
+	mux.Handle(queuesPath+"/", s.door.Wall(queues))
+	mux.Handle("GET "+queuesPath+"/{$}", s.door.Wall(queues))
+	mux.Handle("/", s.door.Wall(own))
+	return mux
 }
 
 // secured sets the headers of our own pages; asynqmon sets its own over them.

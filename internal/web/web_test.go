@@ -22,6 +22,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/broker"
+	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/internal/web"
@@ -48,26 +49,32 @@ type site struct {
 	queue *broker.Queue
 }
 
-func users(t testing.TB) *web.Users {
+func users(t testing.TB) *signin.Users {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	require.NoError(t, err)
-	u, err := web.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s", hash, hash, hash))
+	u, err := signin.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s", hash, hash, hash))
 	require.NoError(t, err)
 	return u
 }
 
-func open(t testing.TB) *site {
+func open(t testing.TB, change ...func(*web.Options)) *site {
 	t.Helper()
 	s := &site{pool: testenv.Pool(t), redis: testenv.Redis(t)}
 	s.store = store.New(s.pool, store.Options{Router: everybody{}, Environment: "test"})
 	s.queue = broker.New(s.redis)
 	require.NoError(t, s.queue.Register(t.Context()))
-	h, err := web.New(web.Options{
-		Store: s.store, Queue: s.queue, Redis: s.redis, Users: users(t), Log: testenv.Discard(), Environment: "test", Version: "v0", InsecureCookies: true,
-	})
+	var h *web.Server
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
+	o := web.Options{
+		Store: s.store, Queue: s.queue, Redis: s.redis, Users: users(t), Log: testenv.Discard(), Environment: "test", Version: "v0", InsecureCookies: true, Address: s.URL,
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	var err error
+	h, err = web.New(o)
 	require.NoError(t, err)
-	s.Server = httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -90,7 +97,7 @@ func (s *site) visitor(t testing.TB) *visitor {
 func (s *site) signIn(t testing.TB, name string) *visitor {
 	t.Helper()
 	v := s.visitor(t)
-	r, _ := v.post("/login", url.Values{"name": {name}, "password": {password}})
+	r, _ := v.post("/signin", url.Values{"name": {name}, "password": {password}})
 	require.Equal(t, http.StatusSeeOther, r.StatusCode)
 	return v
 }
