@@ -72,9 +72,9 @@ func (p phrase) in(l lang) string {
 }
 
 // isolated keeps numbers, codes and names of others in their own direction within an Arabic sentence.
-func (l lang) isolated(v any) any {
+func (l lang) isolated(v any) string {
 	if l != arabic {
-		return v
+		return fmt.Sprint(v)
 	}
 	return "\u2068" + fmt.Sprint(v) + "\u2069"
 }

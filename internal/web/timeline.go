@@ -130,8 +130,15 @@ func (p *story) into(t *timeline) {
 	}
 	for _, a := range p.Actions {
 		h := happening{At: a.At, Kind: "decision", What: say("%s: %s", a.Actor, say(strings.ReplaceAll(a.Verb, "_", " "))), Badge: a.Outcome, Text: a.Reason}
-		if a.TargetKind == "dead_letter" {
+		switch a.TargetKind {
+		case "dead_letter":
 			h.Link = "/dead/" + a.Target
+		case "message":
+			h.Link = "/messages/" + a.Target
+		case "notification":
+			h.Link = "/notifications/" + a.Target
+		case "task":
+			h.Code = a.Target
 		}
 		t.add(h)
 	}

@@ -9,7 +9,7 @@
   const net = 60000; // and the most, should a piece of news be missed
   let source = null, last = Date.now(), waiting = 0, busy = false, greeted = false;
 
-  const show = (on) => { light.textContent = on ? light.dataset.on : light.dataset.off; light.className = on ? "live on" : "live"; };
+  const show = (on) => { light.textContent = on ? light.dataset.yes : light.dataset.no; light.className = on ? "live on" : "live"; };
 
   const inUse = (part) => {
     const a = document.activeElement;
