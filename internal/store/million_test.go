@@ -52,6 +52,8 @@ func aMillion(t testing.TB) (*store.Store, *pgxpool.Pool) {
 			100.10, 90.05, 'h' || i, 'b' || i, 's', CASE WHEN i % 50 = 7 THEN 'api' ELSE '' END, CASE WHEN i % 50 = 7 THEN 'BV-' || lpad((i / 50 % 40)::text, 5, '0') ELSE '' END, at, at
 		FROM (SELECT i, $1::timestamptz + i * interval '10 seconds' AS at, ('00000000-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid AS id FROM generate_series(1, 1000000) i) AS loaded`, millionBegan)
 	require.NoError(t, err)
+	began := time.Now()
+	defer func() { t.Logf("the indexes took %s of it", time.Since(began).Round(time.Millisecond)) }()
 	for _, def := range defs {
 		_, err := c.Exec(ctx, def)
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -27,8 +28,10 @@ func (s *Server) checkList(w http.ResponseWriter, r *http.Request) {
 
 type checkPage struct {
 	Check store.Check
-	// Benefits are what the answer's coverages offer.
+	// Benefits are what the answer's coverages offer, and what the patient has used of it: for those who may see messages. Private: this
+	// person may.
 	Benefits []nphiesclient.Benefit
+	Private  bool
 	Timeline timeline
 	story
 }
@@ -55,17 +58,33 @@ func (s *Server) check(r *http.Request) (p checkPage, err error) {
 	if p.Messages, err = s.opt.Store.CheckMessages(r.Context(), id); err != nil {
 		return p, err
 	}
-	if p.Check.Answered() {
-		body, err := s.opt.Store.CheckReply(r.Context(), id)
+	if err := s.benefits(r, &p); err != nil {
+		return p, err
+	}
+	p.Letters, p.Actions, err = s.decisions(r.Context(), id, p.Messages, nil)
+	return p, err
+}
+
+// benefits reads the benefits out of the answer, for somebody who may see it; that is a look at the message, and on record first.
+func (s *Server) benefits(r *http.Request, p *checkPage) error {
+	who := signedIn(r.Context())
+	if p.Private = who.Privacy(); !p.Private || !p.Check.Answered() {
+		return nil
+	}
+	for _, m := range slices.Backward(p.Messages) {
+		if m.Direction != store.In {
+			continue
+		}
+		body, err := s.opt.Store.ViewMessage(r.Context(), m.ID, who.Actor(), Source, "benefits")
 		if err != nil {
-			return p, err
+			return err
 		}
 		if a, err := nphiesclient.Parse(body); err == nil && a.Eligibility != nil {
 			p.Benefits = a.Eligibility.Benefits
 		}
+		return nil
 	}
-	p.Letters, p.Actions, err = s.decisions(r.Context(), id, p.Messages, nil)
-	return p, err
+	return nil
 }
 
 // timeline tells the story of a check.

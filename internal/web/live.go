@@ -157,6 +157,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // else the server's ReadTimeout would count as the reader's leaving
 	send := func(text string) bool {
 		_ = out.SetWriteDeadline(time.Now().Add(liveBeat)) // not every writer knows deadlines
 		if _, err := fmt.Fprint(w, text); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/testenv"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -221,7 +223,7 @@ func TestBulkRetry(t *testing.T) {
 	_, page = amal.get(run)
 	require.Contains(t, page, "0 / 3")
 	s.work(t)
-	require.Eventually(t, func() bool { _, page = amal.get(run); return strings.Contains(page, `badge done`) }, 20*time.Second, 20*time.Millisecond)
+	testenv.Eventually(t, func() bool { _, page = amal.get(run); return strings.Contains(page, `badge done`) }, "the run gets on")
 	require.Contains(t, page, "3 / 3")
 	for i, l := range letters {
 		require.Empty(t, s.taskState(t, archived[i]))
@@ -251,7 +253,7 @@ func TestBulkRunIsStopped(t *testing.T) {
 	amal := s.signIn(t, "amal")
 	path := "/dead/bulk/" + run.ID.String()
 	var page string
-	require.Eventually(t, func() bool { _, page = amal.get(path); return strings.Contains(page, "1 / 3") }, 20*time.Second, 20*time.Millisecond)
+	testenv.Eventually(t, func() bool { _, page = amal.get(path); return strings.Contains(page, "1 / 3") }, "the run gets on")
 	require.Contains(t, page, "the rest takes 2 min")
 	r, _ := amal.post(path+"/stop", url.Values{"csrf": {amal.csrf()}, "reason": {"enough"}})
 	require.Equal(t, path+"?result=stopped", r.Header.Get("Location"))
@@ -369,8 +371,12 @@ func events(t *testing.T, in *bufio.Reader, want string) {
 func TestStreams(t *testing.T) {
 	s := open(t)
 	v := s.signIn(t, "vera")
+	strict := httptest.NewUnstartedServer(s.web) // its time to read is over long before the first news
+	strict.Config.ReadTimeout, strict.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
+	strict.Start()
+	t.Cleanup(func() { s.web.EndStreams(); strict.Close() })
 	listen := func(of string) *http.Response {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/live?of="+of, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strict.URL+"/live?of="+of, nil)
 		require.NoError(t, err)
 		resp, err := v.http.Do(r)
 		require.NoError(t, err)

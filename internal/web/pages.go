@@ -82,6 +82,9 @@ func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name
 	if who != nil && status == http.StatusOK {
 		f.Live = liveTopics[name]
 	}
+	if check, ok := page.(checkPage); ok && len(check.Benefits) > 0 {
+		f.Live = "" // each look at them is put on record: a page does not look by itself
+	}
 	if name == "overview" {
 		f.Refresh = 30
 	}
