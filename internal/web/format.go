@@ -31,6 +31,7 @@ func funcs(now func() time.Time, l lang) template.FuncMap {
 		"add":    func(a, b int) int { return a + b },
 		"dict":   dict,
 		"notnil": func(s *string) bool { return s != nil },
+		"deref":  func(s *string) string { return *s },
 	}
 }
 
