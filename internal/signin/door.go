@@ -218,14 +218,7 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request) {
 	if len(name) > 64 {
 		f.Name, name = "", ""
 	}
-	pair := d.opt.Users.blind(name, address)
-	if d.lockout.locked(ctx, pair, address) {
-		f.Error = "Too many failed attempts. Wait 15 minutes, or ask for a new password."
-		w.Header().Set("Retry-After", "900")
-		d.show(w, r, http.StatusTooManyRequests, f)
-		return
-	}
-	u, ok, err := d.opt.Users.verify(ctx, name, password)
+	done, err := d.opt.Users.turn(ctx)
 	switch {
 	case errors.Is(err, errBusy):
 		f.Error = "Too many people are signing in at the moment. Try again."
@@ -233,7 +226,18 @@ func (d *Door) password(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		return
-	case !ok:
+	}
+	defer done()
+	// Looked at in turn, or a thousand attempts at once would all pass here before the first of them fails.
+	pair := d.opt.Users.blind(name, address)
+	if d.lockout.locked(ctx, pair, address) {
+		f.Error = "Too many failed attempts. Wait 15 minutes, or ask for a new password."
+		w.Header().Set("Retry-After", "900")
+		d.show(w, r, http.StatusTooManyRequests, f)
+		return
+	}
+	u, ok := d.opt.Users.verify(ctx, name, password)
+	if !ok {
 		d.lockout.failed(ctx, pair, address)
 		// The name is not logged: people type passwords into that field.
 		d.opt.Log.WarnContext(ctx, "login failed", slog.String("site", d.opt.Site), slog.String("method", ByPassword), slog.String("address", address))

@@ -6,11 +6,13 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/testenv"
@@ -179,6 +181,10 @@ func TestNothingStoredOpensASession(t *testing.T) {
 	_, err := h.pool.Exec(t.Context(), `UPDATE sign_ins SET roles = '{admin}' WHERE person_id = 'local:vera'`)
 	require.NoError(t, err)
 	require.Empty(t, vera.who())
+	vera = h.signIn(t, "vera")
+	_, err = h.pool.Exec(t.Context(), `UPDATE sign_ins SET roles = '{}' WHERE person_id = 'local:vera'`)
+	require.NoError(t, err)
+	require.Empty(t, vera.who())
 }
 
 func TestSessionsEnd(t *testing.T) {
@@ -290,6 +296,50 @@ func TestAddressesAreLockedOut(t *testing.T) {
 	}
 	wg.Wait()
 	require.Equal(t, http.StatusTooManyRequests, h.visitor(t).post("/signin", url.Values{"name": {"amal"}, "password": {password}}).status)
+}
+
+// TestManyAttemptsAtOnce: what is tried at the same time is counted all the same.
+func TestManyAttemptsAtOnce(t *testing.T) {
+	slow, err := bcrypt.GenerateFromPassword([]byte(password), 9)
+	require.NoError(t, err)
+	h := open(t, func(o *signin.Options) {
+		o.Users, err = signin.ParseUsers("amal:operator:" + string(slow))
+		require.NoError(t, err)
+	})
+	var wg sync.WaitGroup
+	var compared atomic.Int64
+	for range 60 {
+		wg.Go(func() {
+			if a := h.visitor(t).post("/signin", url.Values{"name": {"amal"}, "password": {"wrong"}}); a.status == http.StatusUnauthorized {
+				compared.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.LessOrEqual(t, compared.Load(), int64(11), "10, and one that was under way with the tenth")
+}
+
+// TestUnknownNamesTakeAsLong compares hashes of both kinds, whoever asks.
+func TestUnknownNamesTakeAsLong(t *testing.T) {
+	strong, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+	require.NoError(t, err)
+	for kind, hash := range map[string]string{"bcrypt": string(strong), "argon2id": argon("m=32768,t=4,p=1")} {
+		h := open(t, func(o *signin.Options) {
+			o.Users, err = signin.ParseUsers("amal:operator:" + hash)
+			require.NoError(t, err)
+		})
+		v := h.visitor(t)
+		took := func(name string) time.Duration {
+			best := time.Hour
+			for range 3 {
+				began := time.Now()
+				require.Equal(t, http.StatusUnauthorized, v.post("/signin", url.Values{"name": {name}, "password": {"wrong"}}).status)
+				best = min(best, time.Since(began))
+			}
+			return best
+		}
+		require.Greater(t, took("nobody"), took("amal")/4, kind)
+	}
 }
 
 func TestOptions(t *testing.T) {

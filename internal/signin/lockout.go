@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -18,6 +19,9 @@ const (
 	addressFailures = 100
 	// lockFor is how long they wait, and how long a failure is remembered.
 	lockFor = 15 * time.Minute
+	// redisWait is how long a sign-in waits for Redis, redisPause how long it is not asked after that: the counters in memory will do.
+	redisWait  = time.Second
+	redisPause = 5 * time.Second
 	// maxTracked bounds memory.
 	maxTracked = 20_000
 )
@@ -33,8 +37,9 @@ type lockout struct {
 	log         *slog.Logger
 	now         func() time.Time
 
-	mu   sync.Mutex
-	seen map[string]failures
+	mu      sync.Mutex
+	seen    map[string]failures
+	askedAt time.Time // when Redis did not answer
 }
 
 func newLockout(rc redis.UniversalClient, log *slog.Logger, now func() time.Time) *lockout {
@@ -51,16 +56,18 @@ func (l *lockout) locked(ctx context.Context, pair, address string) bool {
 	l.mu.Lock()
 	here := l.count(pair) >= allowedFailures || l.count("\x00"+address) >= addressFailures
 	l.mu.Unlock()
-	if here || l.pair == nil {
+	if here || !l.shared() {
 		return here
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
+	defer cancel()
 	for _, c := range []struct {
 		f   *ratelimit.Failures
 		key string
 	}{{l.pair, pair}, {l.alone, address}} {
 		wait, err := c.f.Blocked(ctx, c.key)
 		if err != nil {
-			l.log.WarnContext(ctx, "failed sign-ins are counted by each monitor alone", slog.String("error", err.Error()))
+			l.away(ctx, err)
 			return false
 		}
 		if wait > 0 {
@@ -85,12 +92,29 @@ func (l *lockout) count(key string) int {
 // failed counts a failure.
 func (l *lockout) failed(ctx context.Context, pair, address string) {
 	l.remember(pair, "\x00"+address)
-	if l.pair == nil {
+	if !l.shared() {
 		return
 	}
-	if l.pair.Failed(ctx, pair) == nil { // else locked says so
-		_ = l.alone.Failed(ctx, address)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
+	defer cancel()
+	if err := errors.Join(l.pair.Failed(ctx, pair), l.alone.Failed(ctx, address)); err != nil {
+		l.away(ctx, err)
 	}
+}
+
+// shared reports whether Redis is to be asked.
+func (l *lockout) shared() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pair != nil && l.now().Sub(l.askedAt) >= redisPause
+}
+
+// away notes that Redis does not answer.
+func (l *lockout) away(ctx context.Context, err error) {
+	l.mu.Lock()
+	l.askedAt = l.now()
+	l.mu.Unlock()
+	l.log.WarnContext(ctx, "failed sign-ins are counted by each monitor alone", slog.String("error", err.Error()))
 }
 
 func (l *lockout) remember(keys ...string) {
@@ -115,7 +139,9 @@ func (l *lockout) passed(ctx context.Context, pair string) {
 	l.mu.Lock()
 	delete(l.seen, pair)
 	l.mu.Unlock()
-	if l.pair != nil {
+	if l.shared() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisWait)
+		defer cancel()
 		_ = l.pair.Forget(ctx, pair) // it ends by itself
 	}
 }

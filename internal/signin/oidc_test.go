@@ -299,6 +299,8 @@ type forger struct {
 	mu    sync.Mutex
 	token func(nonce string) string
 	nonce string
+	// keyless lets the keys be away.
+	keyless bool
 }
 
 func forge(t *testing.T) *forger {
@@ -318,6 +320,12 @@ func forge(t *testing.T) *forger {
 		})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.keyless {
+			http.Error(w, "away", http.StatusBadGateway)
+			return
+		}
 		write(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: "RS256", Use: "sig"}}})
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
@@ -396,6 +404,11 @@ func TestTokensAreChecked(t *testing.T) {
 			return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"`+alg+`","kid":"k"}`)) + "." + base64.RawURLEncoding.EncodeToString(body) + "."
 		}
 	}
+	f.keyless = true
+	a := f.attempt(h.visitor(t), with(nil))
+	require.Equal(t, http.StatusBadGateway, a.status, "that is nobody's fault here")
+	require.Contains(t, a.body, "does not answer at the moment")
+	f.keyless = false
 	for name, c := range map[string]struct {
 		token func(nonce string) string
 		log   string // "" for one that is taken

@@ -212,7 +212,10 @@ func (p *Provider) verify(ctx context.Context, found *oidc.Provider, raw, nonce 
 	idToken, err := found.VerifierContext(ctx, &oidc.Config{
 		ClientID: p.set.ClientID, SupportedSigningAlgs: algorithms, Now: func() time.Time { return now.Add(-skew) },
 	}).Verify(ctx, raw)
-	if err != nil {
+	switch {
+	case err != nil && strings.Contains(err.Error(), "fetching keys"): // the library has no type for it
+		return Person{}, errors.New("the provider's keys cannot be fetched")
+	case err != nil:
 		return Person{}, &refusal{"token: " + err.Error(), foreignToken}
 	}
 	var c claims

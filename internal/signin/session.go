@@ -125,7 +125,7 @@ func (d *Door) Session(r *http.Request) (*Session, error) {
 		return nil, err
 	}
 	roles, err := rolesOf(row.Roles)
-	if origin, ok := d.origin(ctx, row.Method, row.PersonID); !ok || err != nil || subtle.ConstantTimeCompare(origin[:], row.Origin) != 1 {
+	if origin, ok := d.origin(ctx, row.Method, row.PersonID); !ok || err != nil || len(roles) == 0 || subtle.ConstantTimeCompare(origin[:], row.Origin) != 1 {
 		return nil, d.opt.Record.EndSignIn(ctx, key)
 	}
 	return &Session{

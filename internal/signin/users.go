@@ -227,26 +227,30 @@ func (u *Users) find(ctx context.Context, name string) (found user, known bool) 
 	return user{hash: like.hash.decoy()}, false
 }
 
-// verify compares a password. It takes the same time for an unknown name.
+// turn waits until a password may be compared. The caller calls done afterwards.
 //
 // Errors: errBusy, and the end of ctx.
-func (u *Users) verify(ctx context.Context, name, password string) (user, bool, error) {
+func (u *Users) turn(ctx context.Context) (done func(), err error) {
 	wait := time.NewTimer(hashWait)
 	defer wait.Stop()
 	select {
 	case u.hashing <- struct{}{}:
-		defer func() { <-u.hashing }()
+		return func() { <-u.hashing }, nil
 	case <-ctx.Done():
-		return user{}, false, ctx.Err()
+		return nil, ctx.Err()
 	case <-wait.C:
-		return user{}, false, errBusy
+		return nil, errBusy
 	}
+}
+
+// verify compares a password, in its turn. It takes the same time for an unknown name.
+func (u *Users) verify(ctx context.Context, name, password string) (user, bool) {
 	found, known := u.find(ctx, name)
 	if found.hash.bcrypt == nil && found.hash.argon.sum == nil {
-		return user{}, false, nil // there is nobody at all
+		return user{}, false // there is nobody at all
 	}
 	ok := found.hash.matches(password)
-	return found, ok && known, nil
+	return found, ok && known
 }
 
 // origin is what the roles of a person rest on; ok is false for one who may not sign in any more.

@@ -93,7 +93,7 @@ func TestRoles(t *testing.T) {
 		"operator privacy": "viewer operator privacy",
 	} {
 		var p signin.Person
-		for _, r := range strings.FieldsSeq(roles) {
+		for r := range strings.FieldsSeq(roles) {
 			p.Roles = append(p.Roles, signin.Role(r))
 		}
 		var has []string

@@ -216,7 +216,12 @@ func TestInABrowser(t *testing.T) {
 	home, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector('body > a').getAttribute('href')`))
 	require.NoError(t, err)
 	require.Equal(t, "/", home)
-	s.walk(t, ctx, do, picture)
+	s.walk(t, do, picture, func(js string) string {
+		out, err := chromedp.Run(ctx, chromedp.Evaluate[string](js))
+		require.NoError(t, err)
+		return out
+	})
+	audit(t, ctx)
 
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
@@ -300,14 +305,8 @@ func (s *site) check(t *testing.T) string {
 }
 
 // walk goes the ways that people go: search to timeline to message, preview to bulk run, and waits for news.
-func (s *site) walk(t *testing.T, ctx context.Context, do func(...chromedp.Action[chromedp.Void]), picture func(string)) { //nolint:revive // the test first
+func (s *site) walk(t *testing.T, do func(...chromedp.Action[chromedp.Void]), picture func(string), text func(js string) string) {
 	t.Helper()
-	text := func(js string) string {
-		t.Helper()
-		out, err := chromedp.Run(ctx, chromedp.Evaluate[string](js))
-		require.NoError(t, err)
-		return out
-	}
 	c, _ := s.exchange(t)
 	// With the keyboard alone: past the navigation, into the search field, and Enter.
 	do(chromedp.Navigate(s.URL+"/claims"), chromedp.WaitVisible("#q"), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
@@ -336,7 +335,6 @@ func (s *site) walk(t *testing.T, ctx context.Context, do func(...chromedp.Actio
 	text(`document.querySelector("#rate").value = "6000"`)
 	do(chromedp.SendKeys("#reason", "the line is back"), chromedp.Click("main form button"), chromedp.WaitVisible(".badge.done"))
 	picture("bulk-run")
-	audit(t, ctx)
 }
 
 // fill makes pages worth looking at.

@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -71,18 +70,21 @@ func (s *Server) benefits(r *http.Request, p *checkPage) error {
 	if p.Private = who.Privacy(); !p.Private || !p.Check.Answered() {
 		return nil
 	}
-	for _, m := range slices.Backward(p.Messages) {
-		if m.Direction != store.In {
-			continue
+	var answer *store.Message // the last one
+	for i, m := range p.Messages {
+		if m.Direction == store.In {
+			answer = &p.Messages[i]
 		}
-		body, err := s.opt.Store.ViewMessage(r.Context(), m.ID, who.Actor(), Source, "benefits")
-		if err != nil {
-			return err
-		}
-		if a, err := nphiesclient.Parse(body); err == nil && a.Eligibility != nil {
-			p.Benefits = a.Eligibility.Benefits
-		}
+	}
+	if answer == nil {
 		return nil
+	}
+	body, err := s.opt.Store.ViewMessage(r.Context(), answer.ID, who.Actor(), Source, "benefits")
+	if err != nil {
+		return err
+	}
+	if a, err := nphiesclient.Parse(body); err == nil && a.Eligibility != nil {
+		p.Benefits = a.Eligibility.Benefits
 	}
 	return nil
 }

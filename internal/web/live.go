@@ -99,7 +99,7 @@ func (l *live) watch() {
 		now, err := l.feel(ctx)
 		cancel()
 		if err != nil && !failing {
-			l.log.Warn("live pages: the record does not answer", slog.String("error", err.Error())) //nolint:sloglint // it belongs to no request
+			l.log.Warn("live pages: the record does not answer", slog.String("error", err.Error()))
 		}
 		if failing = err != nil; !failing {
 			if before != nil {
@@ -146,7 +146,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusBadRequest, "There is no such page.")
 		return
 	}
-	st, ok := s.live.join(signedIn(r.Context()).Actor(), of)
+	st, ok := s.live.join(signedIn(r.Context()).Actor(), of) //nolint:contextcheck // who looks serves all listeners, and outlives the first
 	if !ok {
 		w.Header().Set("Retry-After", "30")
 		s.problem(w, r, http.StatusServiceUnavailable, "Too many pages listen at the moment. This one is still good; reload it to see what is new.")

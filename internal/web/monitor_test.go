@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -192,9 +194,7 @@ func TestBulkRetry(t *testing.T) {
 	form := url.Values{"csrf": {amal.csrf()}, "queue": {"nphies-submit"}, "kind": {"network"}, "until": {until[1]}, "verb": {"retry"}, "rate": {"6000"}, "reason": {"the line is back"}}
 	with := func(name, value string) url.Values {
 		out := url.Values{}
-		for k, v := range form {
-			out[k] = v
-		}
+		maps.Copy(out, form)
 		out.Set(name, value)
 		return out
 	}
@@ -356,14 +356,12 @@ func TestAuditFilters(t *testing.T) {
 	}
 }
 
-// events reads server-sent events until want comes.
-func events(t *testing.T, in *bufio.Reader, want string) {
-	t.Helper()
+// event reads server-sent events until want comes.
+func event(in *bufio.Reader, want string) error {
 	for {
 		line, err := in.ReadString('\n')
-		require.NoError(t, err, "waiting for %s", want)
-		if strings.TrimSpace(line) == "event: "+want {
-			return
+		if err != nil || strings.TrimSpace(line) == "event: "+want {
+			return err
 		}
 	}
 }
@@ -375,45 +373,41 @@ func TestStreams(t *testing.T) {
 	strict.Config.ReadTimeout, strict.Config.WriteTimeout = 300*time.Millisecond, 300*time.Millisecond
 	strict.Start()
 	t.Cleanup(func() { s.web.EndStreams(); strict.Close() })
-	listen := func(of string) *http.Response {
+	listen := func(of string) (int, http.Header, io.Reader) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strict.URL+"/live?of="+of, nil)
 		require.NoError(t, err)
 		resp, err := v.http.Do(r)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = resp.Body.Close() })
-		return resp
+		return resp.StatusCode, resp.Header, resp.Body
 	}
-	resp := listen("dead")
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	require.Equal(t, "text/event-stream; charset=utf-8", resp.Header.Get("Content-Type"))
-	in := bufio.NewReader(resp.Body)
-	events(t, in, "hello")
-	stop := make(chan struct{})
-	go func() { // until it is seen: the first look may be after the change
-		defer close(stop)
-		events(t, in, "change")
-	}()
-	changed := false
-	for !changed {
+	status, header, stream := listen("dead")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "text/event-stream; charset=utf-8", header.Get("Content-Type"))
+	in := bufio.NewReader(stream)
+	require.NoError(t, event(in, "hello"))
+	news := make(chan error, 1)
+	go func() { news <- event(in, "change") }()
+	for changed := false; !changed; { // until it is seen: the first look may be after the change
 		s.deadLetter(t, s.claim(t))
 		select {
-		case <-stop:
+		case err := <-news:
+			require.NoError(t, err)
 			changed = true
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
-	require.Equal(t, http.StatusBadRequest, listen("nonsense").StatusCode)
+	status, _, _ = listen("nonsense")
+	require.Equal(t, http.StatusBadRequest, status)
 	many := 0
 	for range 20 {
-		if listen("claims").StatusCode == http.StatusOK {
+		if status, _, _ := listen("claims"); status == http.StatusOK {
 			many++
 		}
 	}
 	require.Equal(t, 11, many, "twelve for one person")
-	other, err := http.Get(s.URL + "/live?of=dead") //nolint:noctx // a stranger
-	require.NoError(t, err)
-	defer other.Body.Close()
-	require.NotEqual(t, "text/event-stream; charset=utf-8", other.Header.Get("Content-Type"))
+	stranger, _ := s.visitor(t).get("/live?of=dead")
+	require.Equal(t, http.StatusSeeOther, stranger.StatusCode)
 	// A server that ends does not wait for them.
 	s.web.EndStreams()
 	for {
@@ -421,7 +415,8 @@ func TestStreams(t *testing.T) {
 			break
 		}
 	}
-	require.Equal(t, http.StatusServiceUnavailable, listen("dead").StatusCode)
+	status, _, _ = listen("dead")
+	require.Equal(t, http.StatusServiceUnavailable, status)
 }
 
 func TestOverviewTellsConditionsAndMoney(t *testing.T) {

@@ -110,7 +110,7 @@ func (s *Server) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	to := id
 	back := func(result string) {
-		http.Redirect(w, r, "/notifications/"+to.String()+"?result="+result, http.StatusSeeOther)
+		http.Redirect(w, r, "/notifications/"+to.String()+"?result="+result, http.StatusSeeOther) //nolint:gosec // an id and a word of ours
 	}
 	reason, bad := reasonOf(r)
 	if bad != "" {

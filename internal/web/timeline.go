@@ -98,7 +98,7 @@ func (p *claimPage) timeline() (t timeline) {
 			t.add(happening{At: *x.DeadAt, Kind: "failure", What: say("Card for channel %s given up", x.Channel), Badge: "dead", Text: text, Link: link})
 		}
 	}
-	p.story.into(&t)
+	p.into(&t)
 	return t
 }
 
