@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -19,16 +20,20 @@ func (c *Core) Bulk(ctx context.Context, verb store.BulkVerb, letters []store.De
 	if perSecond > 0 {
 		limit.SetLimit(rate.Limit(perSecond))
 	}
-	return c.bulk(ctx, verb, letters, limit, d, told)
+	return c.bulk(ctx, verb, letters, limit, d, func() error { return nil }, told)
 }
 
-func (c *Core) bulk(ctx context.Context, verb store.BulkVerb, letters []store.DeadLetter, limit *rate.Limiter, d store.Decision, told func(store.DeadLetter, store.Decided, error) error) error {
+// bulk asks ready before each letter, once its turn has come.
+func (c *Core) bulk(ctx context.Context, verb store.BulkVerb, letters []store.DeadLetter, limit *rate.Limiter, d store.Decision, ready func() error, told func(store.DeadLetter, store.Decided, error) error) error {
 	apply := c.Retry
 	if verb == store.BulkDiscard {
 		apply = c.Discard
 	}
 	for _, l := range letters {
 		if err := limit.Wait(ctx); err != nil {
+			return err
+		}
+		if err := ready(); err != nil {
 			return err
 		}
 		d.ID = l.ID
@@ -52,9 +57,11 @@ const (
 func (c *Core) WorkOffBulk(ctx context.Context, wake <-chan struct{}, log *slog.Logger) {
 	look := time.NewTicker(bulkLook)
 	defer look.Stop()
+	var work sync.WaitGroup
+	defer work.Wait()
 	for {
-		if err := c.workOff(ctx); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "bulk run waits", slog.String("error", err.Error()))
+		if err := c.takeBulk(ctx, &work, log); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "bulk runs cannot be looked for", slog.String("error", err.Error()))
 		}
 		select {
 		case <-ctx.Done():
@@ -65,7 +72,8 @@ func (c *Core) WorkOffBulk(ctx context.Context, wake <-chan struct{}, log *slog.
 	}
 }
 
-func (c *Core) workOff(ctx context.Context) error {
+// takeBulk takes the runs that nobody works off, each beside the others: a slow one holds none up.
+func (c *Core) takeBulk(ctx context.Context, work *sync.WaitGroup, log *slog.Logger) error {
 	runs, err := c.Store.BulkRuns(ctx, true, 20)
 	if err != nil {
 		return err
@@ -78,11 +86,12 @@ func (c *Core) workOff(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		err = c.workOffOne(held, r)
-		release()
-		if err != nil {
-			return err
-		}
+		work.Go(func() {
+			defer release()
+			if err := c.workOff(held, r); err != nil && ctx.Err() == nil {
+				log.WarnContext(ctx, "bulk run waits", slog.String("bulk_run_id", r.ID.String()), slog.String("error", err.Error()))
+			}
+		})
 	}
 	return nil
 }
@@ -90,7 +99,7 @@ func (c *Core) workOff(ctx context.Context) error {
 // errOver ends the work on a run that somebody stopped.
 var errOver = errors.New("the run is over")
 
-func (c *Core) workOffOne(ctx context.Context, r store.BulkRun) error {
+func (c *Core) workOff(ctx context.Context, r store.BulkRun) error {
 	limit := rate.NewLimiter(rate.Limit(float64(r.PerMinute)/60), 1)
 	d := store.Decision{Actor: r.Actor, Source: r.Source, Reason: r.Reason + " (bulk run " + r.ID.String() + ")"}
 	for {
@@ -101,7 +110,13 @@ func (c *Core) workOffOne(ctx context.Context, r store.BulkRun) error {
 		if len(next) == 0 {
 			return c.Store.EndBulk(ctx, r.ID)
 		}
-		err = c.bulk(ctx, r.Verb, next, limit, d, func(l store.DeadLetter, out store.Decided, err error) error {
+		err = c.bulk(ctx, r.Verb, next, limit, d, func() error {
+			now, err := c.Store.BulkRun(ctx, r.ID)
+			if err == nil && now.State != store.BulkRunning {
+				err = errOver
+			}
+			return err
+		}, func(l store.DeadLetter, out store.Decided, err error) error {
 			outcome, trouble := store.BulkLetterDone, ""
 			switch {
 			case err != nil && !out.Applied && fault.Is(err, fault.Unavailable):

@@ -250,6 +250,16 @@ func TestBulkRunIsStopped(t *testing.T) {
 	run, err := s.store.BeginBulk(t.Context(), store.BulkDiscard, store.BulkChoice{Until: *p.Until}, 1, store.Decision{Actor: "amal", Source: "monitor", Reason: "x"})
 	require.NoError(t, err)
 	s.work(t)
+	// A slow run holds no other up.
+	l, _ := s.deadLetter(t, s.claim(t))
+	p, err = s.store.PreviewBulk(t.Context(), store.BulkChoice{Reference: l.Reference}, 1)
+	require.NoError(t, err)
+	_, err = s.store.BeginBulk(t.Context(), store.BulkDiscard, store.BulkChoice{Until: *p.Until, Reference: l.Reference}, 60, store.Decision{Actor: "amal", Source: "monitor", Reason: "x"})
+	require.NoError(t, err)
+	testenv.Eventually(t, func() bool {
+		l, err := s.store.DeadLetter(t.Context(), l.ID)
+		return err == nil && l.State == store.LetterDiscarded
+	}, "the second run is through")
 	amal := s.signIn(t, "amal")
 	path := "/dead/bulk/" + run.ID.String()
 	var page string
@@ -431,4 +441,34 @@ func TestOverviewTellsConditionsAndMoney(t *testing.T) {
 	for _, want := range []string{"it explains 1 more events", string(cards.RedisNodeDownEvent), "<svg", "The same as a table", `<span class="n">12,333.50</span>`, `<span class="n">12,000.25</span>`} {
 		require.Contains(t, page, want)
 	}
+}
+
+// TestBulkRunGoesOnElsewhere: the monitor that works a run off ends in the middle of it, and another goes on where it was.
+func TestBulkRunGoesOnElsewhere(t *testing.T) {
+	s := open(t)
+	for range 3 {
+		s.deadLetter(t, s.claim(t))
+	}
+	p, err := s.store.PreviewBulk(t.Context(), store.BulkChoice{}, 1)
+	require.NoError(t, err)
+	run, err := s.store.BeginBulk(t.Context(), store.BulkRetry, store.BulkChoice{Until: *p.Until}, 60, store.Decision{Actor: "amal", Source: "monitor", Reason: "x"})
+	require.NoError(t, err)
+	seen := func(n int) func() bool {
+		return func() bool {
+			r, err := s.store.BulkRun(t.Context(), run.ID)
+			return err == nil && r.Done >= n
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.web.Run(ctx) }()
+	testenv.Eventually(t, seen(1), "the first letter is decided")
+	cancel()
+	<-done
+	s.work(t)
+	testenv.Eventually(t, seen(3), "all letters are decided")
+	testenv.Eventually(t, func() bool {
+		r, err := s.store.BulkRun(t.Context(), run.ID)
+		return err == nil && r.State == store.BulkDone && r.Done == 3 && r.Skipped == 0 && r.Failed == 0
+	}, "the run is over, and no letter was decided twice")
 }
