@@ -27,7 +27,7 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"Backup failed": "فشل النسخ الاحتياطي", "Channel works": "القناة تعمل", "Teams channel failing": "قناة Teams لا تعمل", "Effect": "الأثر", "What to do": "الإجراء المطلوب", "Webhook": "عنوان الإرسال", "Channel": "القناة", "Silent since": "صامتة منذ", "%s events in one card": "عدد الأحداث في هذه البطاقة: %s",
 
 	// Names of facts and headings.
-	"Acknowledged at": "وقت الإقرار", "Acknowledged by": "أقرّ به", "Escalated at": "وقت التصعيد", "Escalated by": "صعّده",
+	"Acknowledged at": "وقت الإقرار", "Acknowledged by": "أقرّ به", "Escalated at": "وقت التصعيد", "Escalated by": "صعّده", "Told before": "أُبلغ سابقًا",
 	"Retried at": "وقت إعادة المحاولة", "Retried by": "أعاد المحاولة", "Discarded at": "وقت الاستبعاد", "Discarded by": "استبعده",
 	"Resolved at": "وقت الحل", "Duration": "المدة", "Priority": "الأولوية", "Priority was": "الأولوية السابقة", "Happened at": "وقت الحدوث",
 	"Actor": "المنفّذ", "Adjudicated at": "وقت القرار", "Age of the last one": "عمر آخر نسخة", "Alert": "التنبيه", "Amount": "المبلغ",
@@ -61,6 +61,8 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"What was cut": "ما تم خصمه", "Worker": "العامل", "Workers alive": "العمال النشطون", "Workload": "التطبيق", "Written": "ما كُتب",
 
 	// Buttons.
+	"Acknowledge": "إقرار", "Escalate": "تصعيد", "Retry": "إعادة المحاولة", "Discard…": "استبعاد…", "Ask NPHIES now": "استعلم من نفيس الآن", "Resolve": "إنهاء",
+	"The work behind it is given up for good, and the claim ends in error. A reason is needed.": "يُتخلى نهائيًا عن العمل المرتبط بها وتنتهي المطالبة بخطأ. يلزم ذكر السبب.",
 	"Claim": "المطالبة", "ClaimLinc": "ClaimLinc", "Details": "التفاصيل", "Grafana": "Grafana", "Kibana": "Kibana",
 	"NPHIES docs": "وثائق نفيس", "NPHIES portal": "بوابة نفيس", "NPHIES runbook": "دليل نفيس", "NPHIES status": "حالة نفيس",
 	"Queue runbook": "دليل الطوابير", "Vault runbook": "دليل Vault",

@@ -171,6 +171,8 @@ type Event struct {
 	// stakeholders stay those of the event unless Priority says otherwise.
 	Resolved     *Resolution      `json:"resolved,omitempty"`
 	Acknowledged *Acknowledgement `json:"acknowledged,omitempty"`
+	// Escalated makes the card for a group that the event was passed on to.
+	Escalated *Escalation `json:"escalated,omitempty"`
 	// At is when it happened.
 	At time.Time `json:"at"`
 	// Details is the struct Table names for Type, by value: ClaimSubmitted for "nphies.claim.submitted" and so on.
@@ -206,7 +208,7 @@ var (
 	ErrCardTooLarge = errors.New("cards: card too large")
 	// ErrCard: what should be a card is not one.
 	ErrCard = errors.New("cards: not an Adaptive Card")
-	// ErrActionNotSupportedByTransport: the card holds an action that a webhook cannot serve (anything but Action.OpenUrl).
+	// ErrActionNotSupportedByTransport: the card holds an action that a webhook cannot serve (anything but Action.OpenUrl and Action.ShowCard).
 	ErrActionNotSupportedByTransport = errors.New("cards: action not supported by webhooks")
 )
 
@@ -256,8 +258,8 @@ func (e Event) content(l Links) (content, error) {
 	if e.At.IsZero() {
 		return content{}, fmt.Errorf("%w: %s without a time", ErrEvent, e.Type)
 	}
-	if (e.Resolved != nil && e.Resolved.At.IsZero()) || (e.Acknowledged != nil && e.Acknowledged.At.IsZero()) {
-		return content{}, fmt.Errorf("%w: %s resolved or acknowledged at no time", ErrEvent, e.Type)
+	if (e.Resolved != nil && e.Resolved.At.IsZero()) || (e.Acknowledged != nil && e.Acknowledged.At.IsZero()) || (e.Escalated != nil && e.Escalated.At.IsZero()) {
+		return content{}, fmt.Errorf("%w: %s resolved, acknowledged or escalated at no time", ErrEvent, e.Type)
 	}
 	r := rows[e.Type]
 	c := r.build(e, l)
@@ -274,6 +276,8 @@ func (e Event) content(l Links) (content, error) {
 		c = c.resolved(e, l.Language)
 	case e.Acknowledged != nil:
 		c = c.acknowledged(e, l.Language)
+	case e.Escalated != nil:
+		c = c.escalated(e, l.Language)
 	}
 	return c, nil
 }

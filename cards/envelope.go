@@ -117,6 +117,9 @@ func checkActions(v any) error {
 		}
 	case map[string]any:
 		if t, _ := v["type"].(string); strings.HasPrefix(t, "Action.") {
+			if t == "Action.ShowCard" { // unfolds in the reader's own view; what is in it is checked, too
+				return checkActions(v["card"])
+			}
 			if t != "Action.OpenUrl" {
 				return fmt.Errorf("%w: %s", ErrActionNotSupportedByTransport, t)
 			}

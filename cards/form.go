@@ -1,6 +1,9 @@
 package cards
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Resolution says that the trouble of an event is over: its card repeats the title with RESOLVED and asks for nothing.
 type Resolution struct {
@@ -30,6 +33,35 @@ type Acknowledgement struct {
 	// Decision is empty for DecisionAcknowledged.
 	Decision Decision `json:"decision,omitempty"`
 	Reason   string   `json:"reason,omitempty"` // the person's words
+}
+
+// Escalation says that an event is passed on to another group: its card is the event's own with who did it, why, and who knew before.
+type Escalation struct {
+	By     string        `json:"by"` // name of the person or program
+	At     time.Time     `json:"at"`
+	Reason string        `json:"reason,omitempty"` // the person's words
+	From   []Stakeholder `json:"from,omitempty"`   // who heard of it before
+}
+
+// escalated puts into the card of an event that it was passed on.
+func (c content) escalated(e Event, w Language) content {
+	x := e.Escalated
+	by := plain(x.By)
+	if by == "" {
+		by = w.say("unknown")
+	}
+	told := make([]string, 0, len(x.From))
+	for _, s := range x.From {
+		told = append(told, string(s))
+	}
+	c.counter = w.say("ESCALATED")
+	c.facts = append([]fact{
+		must("Escalated by", by),
+		must("Escalated at", moment(x.At)),
+		may("Reason", mask(x.Reason)),
+		may("Told before", strings.Join(told, ", ")),
+	}, c.facts...)
+	return c
 }
 
 // resolved turns the card of an event into that of its end.

@@ -35,6 +35,7 @@ type goldenCase struct {
 	Note     string          `json:"note,omitempty"` // for the gallery
 	Language Language        `json:"language,omitempty"`
 	Minimal  bool            `json:"minimal,omitempty"`
+	Buttons  []Verb          `json:"buttons,omitempty"` // put in as at sending
 	Event    json.RawMessage `json:"event,omitempty"`
 	Digest   []string        `json:"digest,omitempty"` // names of other files
 	Repeat   int             `json:"repeat,omitempty"` // each of them as often
@@ -74,6 +75,10 @@ func (c goldenCase) render(tb testing.TB, all map[string]goldenCase) []byte {
 		card, err = Render(c.event(tb), links)
 	}
 	require.NoError(tb, err)
+	if len(c.Buttons) > 0 {
+		card, err = WithButtons(card, buttonsFor(c.Buttons...))
+		require.NoError(tb, err)
+	}
 	if c.Minimal {
 		card, err = Minimal(card)
 		require.NoError(tb, err)

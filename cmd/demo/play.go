@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -208,6 +209,13 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 		"TEAMS_WEBHOOK_ALLOW_INSECURE=true", "TEAMS_HMAC_SECRET_KEY="+key, "TEAMS_RATE_LIMIT_REQUESTS=1200", "TEAMS_RATE_LIMIT_BURST=60", "TEAMS_DIGEST_ABOVE=0",
 		"ENVIRONMENT=demo", "MONITOR_URL=http://"+monitorAddr, "RECONCILE_INTERVAL=2", "LOG_FORMAT=text",
 		"MONITOR_USERS=operator:operator:"+string(hash)+" viewer:viewer:"+string(hash), "MONITOR_INSECURE_COOKIES=true")
+	actions, err := freeAddress(ctx, "")
+	if err != nil {
+		return err
+	}
+	var secret [32]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	d.env = append(d.env, "ACTION_BASE_URL=http://"+actions, "ACTION_LINK_KEYS=demo:"+base64.StdEncoding.EncodeToString(secret[:]))
 	for _, s := range config.Settings() {
 		if who, ok := strings.CutPrefix(s.Name, "TEAMS_WEBHOOK_"); ok && s.Secret {
 			d.env = append(d.env, s.Name+"="+strings.TrimSuffix(at.Teams, "/")+"/workflows/"+strings.ToLower(who)+"/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=demo")
@@ -223,11 +231,11 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 		}
 		addresses["worker metrics"] = "http://" + addr + "/metrics"
 	}
-	actions, err := freeAddress(ctx, "")
+	machines, err := freeAddress(ctx, "")
 	if err != nil {
 		return err
 	}
-	if _, err := d.start(ctx, "monitor", nil, []string{"MONITOR_ADDR=" + monitorAddr, "ACTIONS_ADDR=" + actions}, answers(ctx, "http://"+monitorAddr+"/readyz")); err != nil {
+	if _, err := d.start(ctx, "monitor", nil, []string{"MONITOR_ADDR=" + monitorAddr, "ACTIONS_ADDR=" + actions, "MONITOR_HTTP_ADDR=" + machines}, answers(ctx, "http://"+monitorAddr+"/readyz")); err != nil {
 		return err
 	}
 	addresses["monitor"] = "http://" + monitorAddr + "  (operator or viewer, password " + password + ")"

@@ -127,6 +127,19 @@ func (t *site) unsettled(ctx context.Context) string {
 	case work > 0:
 		return fmt.Sprintf("%d claims are being worked on", work)
 	}
+	// An answer that replaces an earlier one leaves the claim with an outcome while it is under way.
+	if n := t.sim.Stats().Waiting; n > 0 {
+		return fmt.Sprintf("%d messages wait in the mailbox", n)
+	}
+	ours, err := t.record(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	for _, c := range t.sim.Claims() {
+		if x, ok := ours[c.Identifier.Value]; ok && x.state != c.Final {
+			return fmt.Sprintf("%s is %s here and %s at NPHIES", c.Identifier.Value, x.state, c.Final)
+		}
+	}
 	return ""
 }
 
@@ -136,16 +149,23 @@ type row struct {
 	approved decimal.NullDecimal
 }
 
-// books compares what enqueue promised, what NPHIES got, what the record says and what Teams showed.
-func (t *site) books(ctx context.Context, s scenario, r *result) error {
-	record := map[string]row{}
+// record reads all claims, by number.
+func (t *site) record(ctx context.Context) (map[string]row, error) {
+	out := map[string]row{}
 	rows, err := t.pool.Query(ctx, `SELECT identifier_value, state, amount_approved FROM claims`)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var number string
 	var x row
-	if _, err := pgx.ForEachRow(rows, []any{&number, &x.state, &x.approved}, func() error { record[number] = x; return nil }); err != nil {
+	_, err = pgx.ForEachRow(rows, []any{&number, &x.state, &x.approved}, func() error { out[number] = x; return nil })
+	return out, err
+}
+
+// books compares what enqueue promised, what NPHIES got, what the record says and what Teams showed.
+func (t *site) books(ctx context.Context, s scenario, r *result) error {
+	record, err := t.record(ctx)
+	if err != nil {
 		return err
 	}
 	nphies := map[string]nphiessim.Claim{}

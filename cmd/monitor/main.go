@@ -26,8 +26,8 @@ Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead le
 People sign in with a password (MONITOR_USERS, MONITOR_USERS_FILE), through a provider of single sign-on (OIDC_ISSUER), or either:
 viewers look, operators and supervisors decide, and only the role privacy sees patient data. /livez and /readyz need no sign-in.
 A sign-in lasts 8 hours. It stands in PostgreSQL: a restart ends none, and several monitors share them. See docs/sign-in.md.
-ACTIONS_ADDR is kept for public routes of action links. There are none yet: it answers /livez, with ACTION_BASE_URL the routes of
-signing in, and 404 to all else.
+ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons of cards (ACTION_BASE_URL, ACTION_LINK_KEYS), the signed API
+(ACTION_API_KEYS) and Alertmanager's webhook (ALERTMANAGER_TOKEN), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.
 
   --version       print the version

@@ -39,7 +39,7 @@ func TestUsage(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"--help"}, 0, "There are none yet", ""},
+		{[]string{"--help"}, 0, "the pages behind buttons of cards", ""},
 		{[]string{"--version"}, 0, "\n", ""},
 		{[]string{"--nonsense"}, 2, "", "Usage: monitor"},
 		{[]string{"serve"}, 2, "", "unknown arguments: serve"},
@@ -67,7 +67,7 @@ func TestHashReadsOneLine(t *testing.T) {
 func settings(t *testing.T, users string) {
 	t.Helper()
 	for name, value := range map[string]string{
-		"DATABASE_URL": testenv.DatabaseURL(t), "REDIS_URL": testenv.RedisURL(t), "MONITOR_ADDR": "127.0.0.1:0", "ACTIONS_ADDR": "127.0.0.1:0",
+		"DATABASE_URL": testenv.DatabaseURL(t), "REDIS_URL": testenv.RedisURL(t), "MONITOR_ADDR": "127.0.0.1:0", "ACTIONS_ADDR": "127.0.0.1:0", "MONITOR_HTTP_ADDR": "127.0.0.1:0",
 		"MONITOR_USERS": users, "MONITOR_INSECURE_COOKIES": "true", "LOG_FORMAT": "json", "LOG_LEVEL": "info",
 	} {
 		t.Setenv(name, value)

@@ -10,10 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/claimlinc/nphiesq/internal/alertmanager"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/proxied"
 	"github.com/claimlinc/nphiesq/internal/signin"
+	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/internal/web"
 )
 
@@ -27,9 +31,9 @@ const stopWithin = 10 * time.Second
 type program struct {
 	log *slog.Logger
 	app *app.App
-	// web are the pages; pages and actions are the two listeners with what they serve.
-	web            *web.Server
-	pages, actions endpoint
+	// web are the pages; pages, actions and machines are the three listeners with what they serve.
+	web                      *web.Server
+	pages, actions, machines endpoint
 }
 
 type endpoint struct {
@@ -45,6 +49,10 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	users, provider, err := people(cfg, log)
 	if err != nil {
 		return nil, err
+	}
+	proxies, err := proxied.Parse(cfg.TrustedProxies)
+	if err != nil {
+		return nil, &config.SettingError{Name: "TRUSTED_PROXIES", Problem: err.Error()}
 	}
 	p = &program{log: log}
 	defer func() {
@@ -67,25 +75,24 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		return nil, err
 	}
 	p.web = pages
-	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, pages); err != nil {
+	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, proxied.Trust(proxies, pages)); err != nil {
 		return nil, err
 	}
 	p.pages.server.RegisterOnShutdown(pages.EndStreams)
-	actions := http.NewServeMux()
-	actions.HandleFunc("GET /livez", web.Livez)
-	if cfg.AlertToken != "" {
-		actions.Handle("/api/v1/alertmanager", alertmanager.New(p.app.Store, p.app.Queue, cfg.AlertToken.Reveal(), log))
+	registry := telemetry.Registry(app.Version())
+	counts := actions.NewCounts(registry)
+	core := &actions.Core{Store: p.app.Store, Queue: p.app.Queue, Metrics: counts, Log: log, Now: p.app.Now}
+	routes, err := p.actionRoutes(cfg, core, counts, users, provider, log)
+	if err != nil {
+		return nil, err
 	}
-	if cfg.ActionBaseURL != "" {
-		door, err := signin.New(signin.Options{
-			Record: p.app.Store, Redis: p.app.Redis, Site: "actions", Base: cfg.ActionBaseURL, Users: users, Provider: provider, InsecureCookies: cfg.MonitorInsecure, Log: log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		door.Mount(actions)
+	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, proxied.Trust(proxies, routes)); err != nil {
+		return nil, err
 	}
-	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, actions); err != nil {
+	machines := http.NewServeMux()
+	machines.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	machines.HandleFunc("GET /livez", web.Livez)
+	if p.machines, err = listen(ctx, "MONITOR_HTTP_ADDR", cfg.MonitorHTTPAddr, machines); err != nil {
 		return nil, err
 	}
 	if cfg.MonitorInsecure {
@@ -135,7 +142,7 @@ func listen(ctx context.Context, setting, address string, h http.Handler) (endpo
 }
 
 func (p *program) close() {
-	for _, e := range []endpoint{p.pages, p.actions} {
+	for _, e := range []endpoint{p.pages, p.actions, p.machines} {
 		if e.listener != nil {
 			_ = e.listener.Close() // closed already after a run
 		}
@@ -147,12 +154,12 @@ func (p *program) close() {
 
 // run serves until ctx ends, then finishes the requests under way.
 func (p *program) run(ctx context.Context) error {
-	ended := make(chan error, 2)
-	for _, e := range []endpoint{p.pages, p.actions} {
+	ended := make(chan error, 3)
+	for _, e := range []endpoint{p.pages, p.actions, p.machines} {
 		go func() { ended <- e.server.Serve(e.listener) }()
 	}
 	p.log.InfoContext(ctx, "monitor started", slog.String("version", app.Version()), slog.String("addr", p.pages.listener.Addr().String()),
-		slog.String("actions_addr", p.actions.listener.Addr().String()))
+		slog.String("actions_addr", p.actions.listener.Addr().String()), slog.String("http_addr", p.machines.listener.Addr().String()))
 	working, rest := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { p.web.Run(working) })
@@ -166,5 +173,5 @@ func (p *program) run(ctx context.Context) error {
 	p.log.InfoContext(ctx, "monitor stopping")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
-	return errors.Join(failure, p.pages.server.Shutdown(stop), p.actions.server.Shutdown(stop))
+	return errors.Join(failure, p.pages.server.Shutdown(stop), p.actions.server.Shutdown(stop), p.machines.server.Shutdown(stop))
 }

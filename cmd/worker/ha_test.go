@@ -184,7 +184,7 @@ func newMonitor(t *testing.T, s *site) *monitor {
 	require.NoError(t, err)
 	m := &monitor{t: t, addr: l.Addr().String()}
 	require.NoError(t, l.Close())
-	cmd.Env = append(cmd.Env, "MONITOR_ADDR="+m.addr, "ACTIONS_ADDR=127.0.0.1:0", "MONITOR_USERS=amal:operator:"+string(hash), "MONITOR_INSECURE_COOKIES=true")
+	cmd.Env = append(cmd.Env, "MONITOR_ADDR="+m.addr, "ACTIONS_ADDR=127.0.0.1:0", "MONITOR_HTTP_ADDR=127.0.0.1:0", "MONITOR_USERS=amal:operator:"+string(hash), "MONITOR_INSECURE_COOKIES=true")
 	var log syncBuffer
 	cmd.Stderr = &log
 	require.NoError(t, cmd.Start())

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/actionlink"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/notify"
@@ -30,6 +32,13 @@ func registerTeams(ctx context.Context, p *program, registry *prometheus.Registr
 	o := teams.Options{
 		MaxRetries: c.MaxRetries, RetryBase: c.RetryBase.D(), RetryFactor: c.RetryFactor, MaxRetryDelay: c.MaxRetryDelay.D(), DigestAbove: c.DigestAbove,
 		Environment: c.Environment, Links: app.Links(c), Fallback: cards.Stakeholder(c.Fallback), Now: p.app.Now,
+	}
+	links, err := actionlink.ParseKeys(c.LinkKeys.Reveal())
+	if err != nil {
+		return &config.SettingError{Name: "ACTION_LINK_KEYS", Problem: err.Error()}
+	}
+	if c.ActionBaseURL != "" && len(links) > 0 {
+		o.Buttons = actionlink.Buttons{Base: strings.TrimSuffix(c.ActionBaseURL, "/"), Keys: links, Now: p.app.Now}.For
 	}
 	if p.vault != nil {
 		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble, p.webhooksRotated)

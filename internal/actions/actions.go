@@ -1,21 +1,31 @@
-// Package actions is the one way in which people change what happens: retry and discard of dead letters, from the command
-// line, the monitor and later the cards. A decision is put on record in the transaction that applies it; what follows in Redis
+// Package actions is the one way in which people change what happens, whether from the command line, the monitor, a card's link, the API or
+// the bot: what is done about an alert, and retry and discard of dead letters. A decision is put on record in the transaction that applies it; what follows in Redis
 // may fail, and then the reconciler does it.
 package actions
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
+	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
-// Core applies decisions.
+// Core applies decisions. Store and Queue are needed; the rest may be left out. It is safe for concurrent use.
 type Core struct {
 	Store *store.Store
 	Queue *broker.Queue
+	// Pager is nil without PagerDuty.
+	Pager Pager
+	// Chain is the order in which groups hear of what is escalated; nil for DefaultChain.
+	Chain   []cards.Stakeholder
+	Metrics Metrics
+	Log     *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 }
 
 // Retry lets the work behind a dead letter be tried again with a fresh budget of attempts: the claim's stored bytes, unchanged.
@@ -25,10 +35,15 @@ func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, erro
 	if err != nil || !out.Applied {
 		return out, err
 	}
-	l, now := out.Letter, time.Now()
+	return out, c.enqueueAgain(ctx, out)
+}
+
+// enqueueAgain makes the task of a letter that is tried again.
+func (c *Core) enqueueAgain(ctx context.Context, out store.Decided) (err error) {
+	l, now := out.Letter, c.now()
 	// The archived task goes; the new one has another id, so that neither blocks the other.
 	if err := c.Queue.Remove(l.Queue, l.TaskID); err != nil {
-		return out, err
+		return err
 	}
 	switch {
 	case l.ClaimID != nil && l.TaskType == tasks.TypePriorAuth:
@@ -48,7 +63,7 @@ func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, erro
 	case l.TaskType == tasks.TypeNotify && l.Reference != "":
 		err = c.Queue.Notify(ctx, l.Reference)
 	}
-	return out, err
+	return err
 }
 
 // Resend sends a notification again. Applied is false when it waits to be sent anyway.

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
@@ -62,11 +64,33 @@ type Handler struct {
 	notify Notifier
 	token  string
 	log    *slog.Logger
+	// failures counts addresses that try out tokens.
+	failures Failures
 }
 
-// New returns a Handler. An empty token refuses everything.
-func New(s Conditions, n Notifier, token string, log *slog.Logger) *Handler {
-	return &Handler{store: s, notify: n, token: token, log: log}
+// Failures counts addresses that try out tokens: *ratelimit.Failures.
+type Failures interface {
+	Blocked(ctx context.Context, address string) (retryIn time.Duration, err error)
+	Failed(ctx context.Context, address string) error
+}
+
+// New returns a Handler. An empty token refuses everything. failures may be nil: then nobody is counted.
+func New(s Conditions, n Notifier, token string, failures Failures, log *slog.Logger) *Handler {
+	return &Handler{store: s, notify: n, token: token, failures: failures, log: log}
+}
+
+// blocked answers an address that has tried too many tokens. With Redis away the token is guard enough: an alert that says so must come in.
+func (h *Handler) blocked(w http.ResponseWriter, r *http.Request) bool {
+	if h.failures == nil {
+		return false
+	}
+	wait, err := h.failures.Blocked(r.Context(), ratelimit.Address(r.RemoteAddr))
+	if err != nil || wait <= 0 {
+		return false
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	http.Error(w, "too many wrong tokens from this address", http.StatusTooManyRequests)
+	return true
 }
 
 // ServeHTTP answers 200 when every alert is on record, 4xx when the message is not Alertmanager's, 503 when the record is away:
@@ -78,9 +102,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only POST", http.StatusMethodNotAllowed)
 		return
 	}
+	if h.blocked(w, r) {
+		return
+	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(h.token))
 	if !ok || h.token == "" || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+		if h.failures != nil {
+			if err := h.failures.Failed(r.Context(), ratelimit.Address(r.RemoteAddr)); err != nil {
+				h.log.WarnContext(r.Context(), "failure not counted", slog.String("error", err.Error()))
+			}
+		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "the token is missing or wrong: set http_config.authorization.credentials to ALERTMANAGER_TOKEN", http.StatusUnauthorized)
 		return

@@ -18,6 +18,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/alertmanager"
+	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 )
@@ -42,7 +43,7 @@ func (n *notifier) Notify(_ context.Context, c ...string) error {
 func site(t *testing.T) (*store.Store, *notifier, *httptest.Server) {
 	t.Helper()
 	s, n := store.New(testenv.Pool(t), store.Options{Router: oneChannel{}}), &notifier{}
-	srv := httptest.NewServer(alertmanager.New(s, n, token, testenv.Logger(t)))
+	srv := httptest.NewServer(alertmanager.New(s, n, token, nil, testenv.Logger(t)))
 	t.Cleanup(srv.Close)
 	return s, n, srv
 }
@@ -135,7 +136,7 @@ func TestWhatIsNotAlertmanagerIsRefused(t *testing.T) {
 		require.Equal(t, x.code, code, name)
 		require.NotContains(t, body, token)
 	}
-	off := httptest.NewServer(alertmanager.New(s, &notifier{}, "", testenv.Logger(t)))
+	off := httptest.NewServer(alertmanager.New(s, &notifier{}, "", nil, testenv.Logger(t)))
 	defer off.Close()
 	code, _ := post(t, off, "Bearer ", good)
 	require.Equal(t, 401, code, "without a token nobody may")
@@ -159,7 +160,7 @@ func (broken) Clear(context.Context, cards.EventType, string) ([]string, error) 
 }
 
 func TestWhatCannotBeKeptIsAskedForAgain(t *testing.T) {
-	srv := httptest.NewServer(alertmanager.New(broken{}, &notifier{}, token, testenv.Logger(t)))
+	srv := httptest.NewServer(alertmanager.New(broken{}, &notifier{}, token, nil, testenv.Logger(t)))
 	defer srv.Close()
 	code, _ := post(t, srv, "Bearer "+token, alert("firing", "f", map[string]string{"alertname": "X"}))
 	require.Equal(t, 503, code)
@@ -204,4 +205,21 @@ func TestTheRealAlertmanager(t *testing.T) {
 	firing(1)
 	send(`,"endsAt":"` + time.Now().Add(-time.Second).UTC().Format(time.RFC3339) + `"`)
 	firing(0)
+}
+
+// TestWhoTriesTokensIsNotListenedTo for a while.
+func TestWhoTriesTokensIsNotListenedTo(t *testing.T) {
+	s, n := store.New(testenv.Pool(t), store.Options{Router: oneChannel{}}), &notifier{}
+	limit := ratelimit.NewFailures(testenv.Redis(t), "alertmanager", ratelimit.FailureSettings{Limit: 3, Window: time.Minute})
+	srv := httptest.NewServer(alertmanager.New(s, n, token, limit, testenv.Logger(t)))
+	defer srv.Close()
+	good := alert("firing", "f", map[string]string{"alertname": "X", "severity": "critical"})
+	code, _ := post(t, srv, "Bearer "+token, good)
+	require.Equal(t, 200, code)
+	for range 3 {
+		code, _ = post(t, srv, "Bearer wrong", good)
+		require.Equal(t, 401, code)
+	}
+	code, _ = post(t, srv, "Bearer "+token, good)
+	require.Equal(t, 429, code, "nor if it has the right one by now")
 }

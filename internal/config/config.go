@@ -188,21 +188,26 @@ type Links struct {
 
 // Process is about the programs themselves.
 type Process struct {
-	HTTPAddr      string  `env:"HTTP_ADDR" envDefault:":9090" doc:"Worker: /metrics, /livez, /readyz."`
-	MonitorAddr   string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
-	ActionsAddr   string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
-	ActionBaseURL string  `env:"ACTION_BASE_URL" doc:"Public address of ACTIONS_ADDR, without a path: https://host (http:// for loopback hosts only). Empty: people cannot sign in there."`
-	Environment   string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
-	WatchInterval Seconds `env:"WATCH_INTERVAL" envDefault:"15" doc:"How often the workers look after Vault, Redis, PostgreSQL, queues and each other."`
-	DeadThreshold int     `env:"DLQ_THRESHOLD" envDefault:"50" doc:"More open dead letters than this are told (dlq.threshold). 0: never."`
-	BacklogSize   int     `env:"QUEUE_BACKLOG_SIZE" envDefault:"1000" doc:"More pending tasks of a queue than this are told (queue.backlog). 0: never."`
-	BacklogAge    Seconds `env:"QUEUE_BACKLOG_AGE" envDefault:"15m" doc:"Work that waits for longer is told (queue.backlog). 0: never."`
-	ReplicaLag    Seconds `env:"REPLICA_LAG_ALLOWED" envDefault:"30" doc:"How far a replica of Redis or PostgreSQL may be behind."`
-	AlertToken    Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
-	StartWait     Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
-	LogLevel      string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
-	LogFormat     string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
-	Reconcile     Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
+	HTTPAddr        string  `env:"HTTP_ADDR" envDefault:":9090" doc:"Worker: /metrics, /livez, /readyz."`
+	MonitorAddr     string  `env:"MONITOR_ADDR" envDefault:":8080" doc:"Monitor: pages for people."`
+	MonitorHTTPAddr string  `env:"MONITOR_HTTP_ADDR" envDefault:":9092" doc:"Monitor: /metrics and /livez for machines."`
+	ActionsAddr     string  `env:"ACTIONS_ADDR" envDefault:":8081" doc:"Monitor: public routes for action links."`
+	TrustedProxies  string  `env:"TRUSTED_PROXIES" doc:"Monitor: networks or addresses of proxies before it, separated by blanks; of what they send X-Forwarded-For is believed. Failures are counted by the address found so."`
+	ActionBaseURL   string  `env:"ACTION_BASE_URL" doc:"Public address of ACTIONS_ADDR, without a path: https://host (http:// for loopback hosts only). Empty: people cannot sign in there."`
+	LinkKeys        Secret  `env:"ACTION_LINK_KEYS" doc:"Keys of the links on cards: id:base64 of 32 bytes (openssl rand -base64 32), the new one before the old one, separated by a blank. With ACTION_BASE_URL cards get buttons; empty: none."`
+	APIKeys         Secret  `env:"ACTION_API_KEYS" doc:"Keys of those who may post to /api/v1/actions on ACTIONS_ADDR: whsec_ and base64, one to three. Empty: nobody may."`
+	VerbRoles       string  `env:"ACTION_VERB_ROLES" doc:"Roles that verbs need, such as discard=supervisor; verbs acknowledge, escalate, retry, discard, poll, resolve. Not named: operator."`
+	Environment     string  `env:"ENVIRONMENT" envDefault:"production" doc:"Name of this installation, shown on cards."`
+	WatchInterval   Seconds `env:"WATCH_INTERVAL" envDefault:"15" doc:"How often the workers look after Vault, Redis, PostgreSQL, queues and each other."`
+	DeadThreshold   int     `env:"DLQ_THRESHOLD" envDefault:"50" doc:"More open dead letters than this are told (dlq.threshold). 0: never."`
+	BacklogSize     int     `env:"QUEUE_BACKLOG_SIZE" envDefault:"1000" doc:"More pending tasks of a queue than this are told (queue.backlog). 0: never."`
+	BacklogAge      Seconds `env:"QUEUE_BACKLOG_AGE" envDefault:"15m" doc:"Work that waits for longer is told (queue.backlog). 0: never."`
+	ReplicaLag      Seconds `env:"REPLICA_LAG_ALLOWED" envDefault:"30" doc:"How far a replica of Redis or PostgreSQL may be behind."`
+	AlertToken      Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
+	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
+	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
+	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
+	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
 }
 
 // SignIn is who may use the monitor. See docs/sign-in.md.

@@ -84,11 +84,12 @@ func (l *Letters) Write(ctx context.Context, d Dead) error {
 				FirstFailedAt: r.FirstFailedAt, LastFailedAt: r.LastFailedAt, Worker: hostname(),
 			}
 		}
-		events := []store.Event{{Event: event, Key: "dead/" + id.String(), ClaimID: r.ClaimID, DeadLetterID: &id}}
+		alert := alertOf(r)
+		events := []store.Event{{Event: event, Key: "dead/" + id.String(), Alert: alert, ClaimID: r.ClaimID, DeadLetterID: &id}}
 		if apiError.Operation != "" {
 			events = append(events, store.Event{
 				Event: cards.Event{Type: cards.APIErrorEvent, CorrelationID: correlation, Details: apiError},
-				Key:   "dead/" + id.String() + "/api", ClaimID: r.ClaimID, DeadLetterID: &id,
+				Key:   "dead/" + id.String() + "/api", Alert: alert, ClaimID: r.ClaimID, DeadLetterID: &id,
 			})
 		}
 		return events
@@ -104,6 +105,19 @@ func (l *Letters) Write(ctx context.Context, d Dead) error {
 		}
 	}
 	return nil
+}
+
+// alertOf is the key of the alert that a dead letter belongs to: when a retry fails, people hear of the same trouble again.
+func alertOf(r store.DeadLetter) string {
+	switch {
+	case r.ClaimID != nil:
+		return "dead/claim/" + r.ClaimID.String()
+	case r.EligibilityID != nil:
+		return "dead/check/" + r.EligibilityID.String()
+	case r.FHIRTaskID != nil:
+		return "dead/task/" + r.FHIRTaskID.String()
+	}
+	return "dead/" + r.TaskType + "/" + r.Reference
 }
 
 // subject fills in what the task is about.

@@ -115,8 +115,8 @@ func (s *Store) Resend(ctx context.Context, d Decision) (out Resent, err error) 
 		case sent != nil:
 			id = newID()
 			_, err = tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, event_key, summary,
-				claim_id, dead_letter_id, next_attempt_at, created_at, published_at) SELECT $2::uuid, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel,
-				event_key || '/again/' || $2::uuid::text, summary, claim_id, dead_letter_id, $3::timestamptz, clock_timestamp(), $3::timestamptz FROM teams_notifications WHERE id = $1`, d.ID, id, s.opt.Now())
+				claim_id, dead_letter_id, next_attempt_at, created_at, published_at, alert_key, state, version, event) SELECT $2::uuid, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel,
+				event_key || '/again/' || $2::uuid::text, summary, claim_id, dead_letter_id, $3::timestamptz, clock_timestamp(), $3::timestamptz, alert_key, state, version, event FROM teams_notifications WHERE id = $1`, d.ID, id, s.opt.Now())
 			out.Applied = true
 		case dead != nil:
 			_, err = tx.Exec(ctx, `UPDATE teams_notifications SET dead_at = NULL, retry_count = 0, next_attempt_at = $2 WHERE id = $1`, d.ID, s.opt.Now())

@@ -117,6 +117,7 @@ func scanClaim(row pgx.CollectableRow) (Claim, error) {
 
 // querier is a pool or a transaction.
 type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
@@ -527,7 +528,7 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		c.SubmittedAt, c.AdjudicatedAt, c.NextPollAt, a.PreAuthRef, a.PreAuthStart, a.PreAuthEnd, step); err != nil {
 		return out, err
 	}
-	if err := settleDeadLetters(ctx, tx, "claim_id", c.ID); err != nil {
+	if err := s.settleDeadLetters(ctx, tx, "claim_id", c.ID); err != nil {
 		return out, err
 	}
 	if out.Claim, err = oneClaim(ctx, tx, `id = $1`, c.ID); err != nil {

@@ -181,8 +181,8 @@ func (r ConditionRow) key() string {
 
 // acknowledged returns when and by whom one of the cards was acknowledged last.
 func (r ConditionRow) acknowledged(ctx context.Context, tx pgx.Tx) (at *time.Time, by string, err error) {
-	err = tx.QueryRow(ctx, `SELECT acknowledged_at, coalesce(acknowledged_by, '') FROM teams_notifications WHERE event_key LIKE $1 || '/%' AND acknowledged_at IS NOT NULL
-		ORDER BY acknowledged_at DESC LIMIT 1`, likeLiteral(r.key())).Scan(&at, &by)
+	err = tx.QueryRow(ctx, `SELECT acknowledged_at, coalesce(acknowledged_by, '') FROM teams_notifications WHERE alert_key = $1 AND acknowledged_at IS NOT NULL
+		ORDER BY acknowledged_at DESC LIMIT 1`, r.key()).Scan(&at, &by)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, "", nil
 	}
@@ -220,7 +220,7 @@ func (s *Store) tellCondition(ctx context.Context, tx pgx.Tx, r ConditionRow) ([
 		return nil, err
 	}
 	e.Seen, e.SeenSince = r.Seen, r.Since
-	return s.insertEvents(ctx, tx, []Event{{Event: e, Key: fmt.Sprintf("%s/%d", r.key(), r.Told+1)}})
+	return s.insertEvents(ctx, tx, []Event{{Event: e, Key: fmt.Sprintf("%s/%d", r.key(), r.Told+1), Alert: r.key()}})
 }
 
 // due reports whether people hear of a condition now.
@@ -303,8 +303,11 @@ func (s *Store) Clear(ctx context.Context, t cards.EventType, identity string) (
 		}
 		e.At = now
 		e.Resolved = &cards.Resolution{At: now, Since: r.Since, AcknowledgedBy: by}
-		channels, err = s.insertEvents(ctx, tx, []Event{{Event: e, Key: r.key() + "/resolved"}})
-		return err
+		channels, err = s.insertEvents(ctx, tx, []Event{{Event: e, Key: r.key() + "/resolved", Alert: r.key()}})
+		if err != nil {
+			return err
+		}
+		return s.endAlerts(ctx, tx, `alert_key = $1`, r.key())
 	})
 	return channels, err
 }

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"time"
@@ -131,16 +133,32 @@ func (s *Store) RecordDeadLetter(ctx context.Context, d DeadLetter, events func(
 	return id, created, channels, err
 }
 
-// settleDeadLetters closes the dead letters of a claim or check that has got its answer.
-func settleDeadLetters(ctx context.Context, tx pgx.Tx, column string, id uuid.UUID) error {
-	_, err := tx.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND `+column+` = $1`, id)
-	return err
+// settleDeadLetters closes the dead letters of a claim or check that has got its answer, and the alerts about its failing.
+func (s *Store) settleDeadLetters(ctx context.Context, tx pgx.Tx, column string, id uuid.UUID) error {
+	if _, err := tx.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND `+column+` = $1`, id); err != nil {
+		return err
+	}
+	if column == "claim_id" {
+		if err := s.endAlerts(ctx, tx, `claim_id = $1 AND event_type NOT LIKE 'nphies.claim.%'`, id); err != nil {
+			return err
+		}
+	}
+	return s.endAlerts(ctx, tx, `dead_letter_id IN (SELECT id FROM dead_letters WHERE state = 'resolved' AND `+column+` = $1)`, id)
 }
 
 // SettleDeadLetter closes the dead letters of a poll or drain: a later run went well.
 func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string) error {
-	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND task_type = $1 AND reference = $2`, taskType, reference)
-	return wrap("settle dead letter", err)
+	return s.tx(ctx, "settle dead letter", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND task_type = $1 AND reference = $2 RETURNING id`, taskType, reference)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		return s.endAlerts(ctx, tx, `dead_letter_id = ANY ($1)`, ids)
+	})
 }
 
 // LetterFilter chooses dead letters; zero fields choose all.
@@ -214,6 +232,8 @@ type Decision struct {
 	Actor  string
 	Source string // "cli", "monitor", ...
 	Reason string
+	// Command ties what one command does together in the audit trail; it may be zero.
+	Command uuid.UUID
 }
 
 // Decided says what became of a decision.
@@ -229,34 +249,45 @@ type Decided struct {
 // decision is put on record, in one transaction. The caller enqueues the new task; should it die before, the reconciler does.
 // Of two concurrent decisions one is applied.
 func (s *Store) RetryLetter(ctx context.Context, d Decision) (Decided, error) {
-	return s.decide(ctx, "retry", LetterRetrying, d, func(tx pgx.Tx, l DeadLetter) (episode int, err error) {
-		switch {
-		case l.ClaimID != nil:
-			err = tx.QueryRow(ctx, `UPDATE claims SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.ClaimID).Scan(&episode)
-		case l.EligibilityID != nil:
-			err = tx.QueryRow(ctx, `UPDATE eligibility_checks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.EligibilityID).Scan(&episode)
-		case l.FHIRTaskID != nil:
-			err = tx.QueryRow(ctx, `UPDATE fhir_tasks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.FHIRTaskID).Scan(&episode)
-		}
-		return episode, err
-	})
+	return s.decide(ctx, verbRetry, d)
 }
 
 // DiscardLetter decides that a dead letter is given up: a claim or check without an answer ends in error, with the decision as
 // its reason. Should an answer come all the same, it still counts.
 func (s *Store) DiscardLetter(ctx context.Context, d Decision) (Decided, error) {
-	return s.decide(ctx, "discard", LetterDiscarded, d, func(tx pgx.Tx, l DeadLetter) (_ int, err error) {
-		text := "given up by " + d.Actor + ": " + d.Reason
-		switch {
-		case l.ClaimID != nil:
-			_, err = tx.Exec(ctx, `UPDATE claims SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.ClaimID, text)
-		case l.EligibilityID != nil:
-			_, err = tx.Exec(ctx, `UPDATE eligibility_checks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.EligibilityID, text)
-		case l.FHIRTaskID != nil:
-			_, err = tx.Exec(ctx, `UPDATE fhir_tasks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.FHIRTaskID, text)
-		}
-		return 0, err
-	})
+	return s.decide(ctx, verbDiscard, d)
+}
+
+// The two things that can be decided about a dead letter.
+const (
+	verbRetry   = "retry"
+	verbDiscard = "discard"
+)
+
+// retryWork gives the work behind a letter a new budget of attempts.
+func retryWork(ctx context.Context, tx pgx.Tx, l DeadLetter) (episode int, err error) {
+	switch {
+	case l.ClaimID != nil:
+		err = tx.QueryRow(ctx, `UPDATE claims SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.ClaimID).Scan(&episode)
+	case l.EligibilityID != nil:
+		err = tx.QueryRow(ctx, `UPDATE eligibility_checks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.EligibilityID).Scan(&episode)
+	case l.FHIRTaskID != nil:
+		err = tx.QueryRow(ctx, `UPDATE fhir_tasks SET episode = episode + 1, first_failed_at = NULL WHERE id = $1 RETURNING episode`, l.FHIRTaskID).Scan(&episode)
+	}
+	return episode, err
+}
+
+// discardWork ends the work behind a letter.
+func discardWork(ctx context.Context, tx pgx.Tx, l DeadLetter, text string) (err error) {
+	switch {
+	case l.ClaimID != nil:
+		_, err = tx.Exec(ctx, `UPDATE claims SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.ClaimID, text)
+	case l.EligibilityID != nil:
+		_, err = tx.Exec(ctx, `UPDATE eligibility_checks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.EligibilityID, text)
+	case l.FHIRTaskID != nil:
+		_, err = tx.Exec(ctx, `UPDATE fhir_tasks SET state = 'error', error_code = 'discarded', error_text = $2 WHERE id = $1 AND state IN ('received', 'submitting')`, l.FHIRTaskID, text)
+	}
+	return err
 }
 
 // codeDiscarded is the error code of what a person gave up.
@@ -265,48 +296,82 @@ const codeDiscarded = "discarded"
 // ErrReason says that a decision came without a reason.
 var ErrReason = &fault.Error{Op: "decide", Kind: fault.Invalid, Safe: "a reason is needed", Permanent: true}
 
-func (s *Store) decide(ctx context.Context, verb string, next LetterState, d Decision, effect func(pgx.Tx, DeadLetter) (int, error)) (out Decided, err error) {
+func (s *Store) decide(ctx context.Context, verb string, d Decision) (out Decided, err error) {
 	if d.Reason == "" {
 		return out, ErrReason
 	}
 	err = s.tx(ctx, verb+" dead letter", func(tx pgx.Tx) error {
-		// An answer locks the claim first and then its letters: so does a decision.
-		if _, err := tx.Exec(ctx, `SELECT 1 FROM claims WHERE id = (SELECT claim_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
+		if err := lockLetter(ctx, tx, d.ID); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SELECT 1 FROM eligibility_checks WHERE id = (SELECT eligibility_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
+		if out, err = s.decideLetter(ctx, tx, verb, d); err != nil || !out.Applied {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `SELECT 1 FROM fhir_tasks WHERE id = (SELECT fhir_task_id FROM dead_letters WHERE id = $1) FOR UPDATE`, d.ID); err != nil {
-			return err
-		}
-		found, err := letters(ctx, tx, `WHERE id = $1 FOR UPDATE`, d.ID)
-		if err != nil {
-			return err
-		}
-		if len(found) == 0 {
-			return pgx.ErrNoRows
-		}
-		out.Letter = found[0]
-		action := Action{Actor: d.Actor, Source: d.Source, Verb: verb, TargetKind: "dead_letter", Target: d.ID.String(), Reason: d.Reason, Outcome: "already"}
-		if out.Applied = out.Letter.State == LetterOpen; out.Applied {
-			action.Outcome = "applied"
-			if out.Episode, err = effect(tx, out.Letter); err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, `UPDATE dead_letters SET state = $2, decided_by = $3, decided_at = $4, reason = $5 WHERE id = $1`,
-				d.ID, string(next), d.Actor, s.opt.Now(), d.Reason); err != nil {
-				return err
-			}
-			now, err := letters(ctx, tx, `WHERE id = $1`, d.ID)
-			if err != nil {
-				return err
-			}
-			out.Letter = now[0]
-		}
-		return s.appendAction(ctx, tx, &action)
+		return s.alertsFollow(ctx, tx, d, out.Letter.State)
 	})
 	return out, err
+}
+
+// lockLetter locks a dead letter and before it what it is about: an answer does it in this order, too.
+func lockLetter(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+	for _, q := range []string{
+		`SELECT 1 FROM claims WHERE id = (SELECT claim_id FROM dead_letters WHERE id = $1) FOR UPDATE`,
+		`SELECT 1 FROM eligibility_checks WHERE id = (SELECT eligibility_id FROM dead_letters WHERE id = $1) FOR UPDATE`,
+		`SELECT 1 FROM fhir_tasks WHERE id = (SELECT fhir_task_id FROM dead_letters WHERE id = $1) FOR UPDATE`,
+		`SELECT 1 FROM dead_letters WHERE id = $1 FOR UPDATE`,
+	} {
+		if _, err := tx.Exec(ctx, q, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decideLetter applies a decision about a locked dead letter, if it is open, and puts it on record.
+func (s *Store) decideLetter(ctx context.Context, tx pgx.Tx, verb string, d Decision) (out Decided, err error) {
+	found, err := letters(ctx, tx, `WHERE id = $1`, d.ID)
+	if err != nil {
+		return out, err
+	}
+	if len(found) == 0 {
+		return out, pgx.ErrNoRows
+	}
+	out.Letter = found[0]
+	action := Action{
+		CommandID: d.Command, Actor: d.Actor, Source: d.Source, Verb: verb, TargetKind: "dead_letter", Target: d.ID.String(), Reason: d.Reason, Outcome: "already",
+	}
+	if out.Applied = out.Letter.State == LetterOpen; out.Applied {
+		action.Outcome = "applied"
+		next := LetterRetrying
+		if verb == verbDiscard {
+			next = LetterDiscarded
+			err = discardWork(ctx, tx, out.Letter, "given up by "+d.Actor+": "+d.Reason)
+			action.Detail = keptOf(out.Letter)
+		} else {
+			out.Episode, err = retryWork(ctx, tx, out.Letter)
+		}
+		if err != nil {
+			return out, err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE dead_letters SET state = $2, decided_by = $3, decided_at = $4, reason = $5 WHERE id = $1`,
+			d.ID, string(next), d.Actor, s.opt.Now(), d.Reason); err != nil {
+			return out, err
+		}
+		now, err := letters(ctx, tx, `WHERE id = $1`, d.ID)
+		if err != nil {
+			return out, err
+		}
+		out.Letter = now[0]
+	}
+	return out, s.appendAction(ctx, tx, &action)
+}
+
+// keptOf is what stays of a task that is given up, in the audit trail.
+func keptOf(l DeadLetter) map[string]string {
+	sum := sha256.Sum256(l.Payload)
+	return map[string]string{
+		"task_id": l.TaskID, "task_type": l.TaskType, "queue": l.Queue, "error": l.ErrorKind + " " + l.ErrorCode, "payload_sha256": hex.EncodeToString(sum[:]),
+	}
 }
 
 // LetterRerun notes that a person let asynq run an archived task again as it is (the queue pages), so that its next failure is
@@ -316,9 +381,23 @@ func (s *Store) LetterRerun(ctx context.Context, queue, taskID, actor, reason st
 	if discarded {
 		next = LetterDiscarded
 	}
-	_, err := s.pool.Exec(ctx, `UPDATE dead_letters SET state = $3, decided_by = $4, decided_at = $5, reason = $6 WHERE queue = $1 AND task_id = $2 AND state = 'open'`,
-		queue, taskID, string(next), actor, s.opt.Now(), reason)
-	return wrap("note rerun", err)
+	return s.tx(ctx, "note rerun", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `UPDATE dead_letters SET state = $3, decided_by = $4, decided_at = $5, reason = $6 WHERE queue = $1 AND task_id = $2 AND state = 'open' RETURNING id`,
+			queue, taskID, string(next), actor, s.opt.Now(), reason)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := s.alertsFollow(ctx, tx, Decision{ID: id, Actor: actor, Source: "monitor", Reason: reason}, next); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // IsNotFound reports whether err says that a row does not exist.

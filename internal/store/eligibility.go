@@ -213,7 +213,7 @@ func (s *Store) RecordCheck(ctx context.Context, a CheckAnswer, events ...Event)
 			return err
 		}
 		first = true
-		if err := settleDeadLetters(ctx, tx, "eligibility_id", a.ID); err != nil {
+		if err := s.settleDeadLetters(ctx, tx, "eligibility_id", a.ID); err != nil {
 			return err
 		}
 		channels, err = s.insertEvents(ctx, tx, events)

@@ -33,8 +33,8 @@ func (s *Store) CopyCritical(ctx context.Context, from string, to Channel) (int,
 		copied = 0
 		for _, n := range list {
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, created_at)
-				SELECT $2, correlation_id, event_type, stakeholders, priority, $4, card_payload, $3, event_key, summary, claim_id, dead_letter_id, $5, clock_timestamp()
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, version, event, created_at)
+				SELECT $2, correlation_id, event_type, stakeholders, priority, $4, card_payload, $3, event_key, summary, claim_id, dead_letter_id, $5, alert_key, state, version, event, clock_timestamp()
 				FROM teams_notifications WHERE id = $1
 				ON CONFLICT DO NOTHING`,
 				n.ID, notificationID(n.Key, to.Name), to.Name, to.Redacted, s.opt.Now())

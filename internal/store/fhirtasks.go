@@ -243,7 +243,7 @@ func (s *Store) RecordFHIRTask(ctx context.Context, a FHIRTaskAnswer, events ...
 				first_failed_at = NULL WHERE id = $1`, claim, now); err != nil {
 				return err
 			}
-			if err := settleDeadLetters(ctx, tx, "claim_id", claim); err != nil {
+			if err := s.settleDeadLetters(ctx, tx, "claim_id", claim); err != nil {
 				return err
 			}
 		case a.Recheck:
@@ -268,7 +268,7 @@ func (s *Store) RecordFHIRTask(ctx context.Context, a FHIRTaskAnswer, events ...
 				return err
 			}
 		}
-		if err := settleDeadLetters(ctx, tx, "fhir_task_id", a.ID); err != nil {
+		if err := s.settleDeadLetters(ctx, tx, "fhir_task_id", a.ID); err != nil {
 			return err
 		}
 		channels, err = s.insertEvents(ctx, tx, events)

@@ -18,7 +18,9 @@ import (
 type Event struct {
 	cards.Event
 	// Key names what happened; the same key is not written twice for a channel.
-	Key          string
+	Key string
+	// Alert is the key of the alert it belongs to, if others are about the same; "" for Key.
+	Alert        string
 	ClaimID      *uuid.UUID
 	DeadLetterID *uuid.UUID
 	// Stakeholders hear of it instead of those of the table, if there are any.
@@ -59,6 +61,20 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 		if len(e.Stakeholders) > 0 {
 			stakeholders = e.Stakeholders
 		}
+		alert := e.Alert
+		if alert == "" {
+			alert = e.Key
+		}
+		state := AlertNotice
+		if e.Resolved != nil || e.Acknowledged != nil {
+			priority = cards.Info // it tells of a decision or an end: nobody has to acknowledge it
+		} else if state, err = reopen(ctx, tx, alert); err != nil {
+			return nil, err
+		}
+		kept, err := json.Marshal(e.Event)
+		if err != nil {
+			return nil, err
+		}
 		card, err := cards.Render(e.Event, s.opt.Links)
 		if err != nil {
 			return nil, err
@@ -70,11 +86,11 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			}
 			// The id follows from the key: of two that write at once, either constraint may stop the second.
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, created_at)
-				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13, clock_timestamp())
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, created_at)
+				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16, clock_timestamp())
 				ON CONFLICT DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
-				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now())
+				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept)
 			if err != nil {
 				return nil, err
 			}
@@ -124,10 +140,13 @@ type Notification struct {
 	CreatedAt     time.Time
 	// PostedAt is set before the first post of the row alone.
 	PostedAt *time.Time
+	// State is that of the alert it is about, or "notice".
+	State        AlertState
+	DeadLetterID *uuid.UUID
 }
 
 const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
-	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at`
+	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id`
 
 func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)
@@ -205,9 +224,9 @@ func (s *Store) MarkFailed(ctx context.Context, failed ...SendFailed) error {
 	})
 }
 
-// MarkPosting says that a row is about to be posted alone.
-func (s *Store) MarkPosting(ctx context.Context, id uuid.UUID) error {
-	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET posted_at = $2 WHERE id = $1 AND posted_at IS NULL`, id, s.opt.Now())
+// MarkPosting says that a row is about to be posted alone, for the first time.
+func (s *Store) MarkPosting(ctx context.Context, id uuid.UUID, at time.Time) error {
+	_, err := s.pool.Exec(ctx, `UPDATE teams_notifications SET posted_at = $2 WHERE id = $1 AND posted_at IS NULL`, id, at)
 	return wrap("mark notification posted", err)
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,8 +57,7 @@ func (s *Store) SearchNotifications(ctx context.Context, f NotificationSearch, t
 }
 
 // notificationList is notificationColumns without the card.
-const notificationList = `id, correlation_id, event_type, stakeholders, priority, channel, summary, 'null'::jsonb AS card_payload, sent_at, status_code, retry_count,
-	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at`
+var notificationList = strings.Replace(notificationColumns, "card_payload", "'null'::jsonb AS card_payload", 1)
 
 // Proof is what shows that a card arrived, and what people did about it.
 type Proof struct {

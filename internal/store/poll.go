@@ -56,10 +56,12 @@ func (s *Store) pollStates(ctx context.Context, sql string, args ...any) ([]Poll
 	return out, wrap("read poll state", err)
 }
 
+const schedulePoll = `INSERT INTO poll_state (license, next_poll_at) VALUES ($1, $2)
+	ON CONFLICT (license) DO UPDATE SET next_poll_at = least(poll_state.next_poll_at, $2)`
+
 // SchedulePoll moves the next poll of a licence to at, unless it is due before.
 func (s *Store) SchedulePoll(ctx context.Context, license string, at time.Time) error {
-	_, err := s.pool.Exec(ctx, `INSERT INTO poll_state (license, next_poll_at) VALUES ($1, $2)
-		ON CONFLICT (license) DO UPDATE SET next_poll_at = least(poll_state.next_poll_at, $2)`, license, at)
+	_, err := s.pool.Exec(ctx, schedulePoll, license, at)
 	return wrap("schedule poll", err)
 }
 

@@ -6,7 +6,6 @@ package store
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -122,9 +121,4 @@ func newID() uuid.UUID {
 		return uuid.New()
 	}
 	return id
-}
-
-// likeLiteral makes text match itself in LIKE.
-func likeLiteral(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
 }

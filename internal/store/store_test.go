@@ -686,7 +686,7 @@ func TestADigestIsRevivedWhole(t *testing.T) {
 	require.Len(t, members, 2)
 
 	f := add("f")
-	require.NoError(t, s.MarkPosting(ctx, f))
+	require.NoError(t, s.MarkPosting(ctx, f, clk.Now()))
 	posted := func() *time.Time {
 		t.Helper()
 		rows, err := s.Notifications(ctx, nil, 1)

@@ -140,10 +140,12 @@ func (d *drain) launch(ctx context.Context) error {
 				return nil
 			}
 		}
-		if n := m.rows[0]; m.digest == "" && n.PostedAt == nil && foldsWith(n, n) {
-			if err := d.store.MarkPosting(ctx, n.ID); err != nil {
+		if n := &m.rows[0]; m.digest == "" && n.PostedAt == nil {
+			at := d.opt.Now()
+			if err := d.store.MarkPosting(ctx, n.ID, at); err != nil {
 				return err
 			}
+			n.PostedAt = &at
 		}
 		d.post(ctx, m)
 	}
@@ -279,10 +281,15 @@ func (d *drain) post(ctx context.Context, m message) {
 
 // send posts o: to the previous address if the current one is refused, and as a minimal card if Teams finds it too large.
 func (d *drain) send(ctx context.Context, o *outcome) {
-	card, small := o.card, false
+	whole, err := d.withButtons(o.message)
+	if err != nil {
+		o.result = notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
+		return
+	}
+	card, small := whole, false
 	minimal := func() bool {
-		m, err := cards.Minimal(o.card)
-		if err != nil || small || len(m) >= len(o.card) {
+		m, err := cards.Minimal(whole)
+		if err != nil || small || len(m) >= len(whole) {
 			return false
 		}
 		card, small = m, true
@@ -326,6 +333,18 @@ func (d *drain) send(ctx context.Context, o *outcome) {
 		}
 		o.url = next
 	}
+}
+
+// withButtons is the card as it is posted.
+func (d *drain) withButtons(m message) ([]byte, error) {
+	if d.opt.Buttons == nil || m.digest != "" {
+		return m.card, nil
+	}
+	buttons, err := d.opt.Buttons(m.rows[0])
+	if err != nil {
+		return nil, err
+	}
+	return cards.WithButtons(m.card, buttons)
 }
 
 // refused reports whether the answer blames the address.

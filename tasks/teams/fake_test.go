@@ -173,10 +173,9 @@ func (r *record) MarkSent(ctx context.Context, sent ...store.Sent) error {
 	return nil
 }
 
-func (r *record) MarkPosting(ctx context.Context, id uuid.UUID) error {
+func (r *record) MarkPosting(ctx context.Context, id uuid.UUID, at time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at := r.clock.now()
 	for _, n := range r.rows {
 		if n.ID == id && n.PostedAt == nil {
 			n.PostedAt = &at

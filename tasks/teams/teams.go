@@ -31,8 +31,8 @@ type Store interface {
 	DigestNotifications(ctx context.Context, digestID string) ([]store.Notification, error)
 	// MarkSent marks rows as accepted, all or none.
 	MarkSent(ctx context.Context, sent ...store.Sent) error
-	// MarkPosting says that a row is about to be posted alone.
-	MarkPosting(ctx context.Context, id uuid.UUID) error
+	// MarkPosting says that a row is about to be posted alone, for the first time.
+	MarkPosting(ctx context.Context, id uuid.UUID, at time.Time) error
 	// MarkFailed counts failed posts, all or none.
 	MarkFailed(ctx context.Context, failed ...store.SendFailed) error
 	// NextDue returns the earliest next attempt of a live, unsent row of the channel; ok is false when there is none.
@@ -96,6 +96,8 @@ type Options struct {
 	Links       cards.Links
 	// Fallback is who gets the CRITICAL notifications of a channel that is out of order, and hears of it (SRE).
 	Fallback cards.Stakeholder
+	// Buttons makes what is put into a card when it is posted; nil for none. What it makes is in no record.
+	Buttons func(store.Notification) ([]cards.Button, error)
 	// Refused is called when a webhook was refused: another one may be known elsewhere. It may be nil and must not wait.
 	Refused func()
 	// Now is the clock: time.Now.

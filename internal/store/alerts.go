@@ -1,0 +1,415 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/fault"
+)
+
+// AlertState says what was done about an alert. It is a closed set.
+type AlertState string
+
+// States of an alert. A new notification of one that is acknowledged, retrying or over makes it open again.
+const (
+	AlertOpen         AlertState = "open"
+	AlertAcknowledged AlertState = "acknowledged"
+	AlertEscalated    AlertState = "escalated"
+	AlertRetrying     AlertState = "retrying"
+	AlertDiscarded    AlertState = "discarded"
+	AlertResolved     AlertState = "resolved"
+)
+
+// AlertNotice is the state of notifications that only tell of a decision or of an end. No alert has it.
+const AlertNotice AlertState = "notice"
+
+// AlertStates lists the states that an alert can have.
+func AlertStates() []AlertState {
+	return []AlertState{AlertOpen, AlertAcknowledged, AlertEscalated, AlertRetrying, AlertDiscarded, AlertResolved}
+}
+
+// Over reports whether nothing is to be done any more.
+func (s AlertState) Over() bool { return s == AlertDiscarded || s == AlertResolved }
+
+// Alert is what one or more notifications are about, and what was done about it.
+type Alert struct {
+	// ID is the same for ever; decisions are on record under it.
+	ID  uuid.UUID
+	Key string
+	// Notification is the one that was asked for; Channel and EventType are its own.
+	Notification uuid.UUID
+	Channel      string
+	EventType    cards.EventType
+	Summary      string
+	// The rest is that of the alert's newest notification.
+	Priority cards.Priority
+	State    AlertState
+	Version  int
+	// Told are all stakeholders that hear of it, in the order in which they were told.
+	Told     []cards.Stakeholder
+	ClaimID  *uuid.UUID
+	LetterID *uuid.UUID
+	// License is the provider licence it is about, "" for none.
+	License        string
+	AcknowledgedBy string
+	AcknowledgedAt *time.Time
+	Since          time.Time
+	// Event is what its card was made from; nil for one that was written before events were kept.
+	Event *cards.Event
+	// Paged is true while PagerDuty knows of it.
+	Paged bool
+}
+
+// AlertID is the id of the alert with a key.
+func AlertID(key string) uuid.UUID { return notificationID(key, "") }
+
+// AlertOf returns the alert that a notification is about, or a fault of Kind NotFound.
+func (s *Store) AlertOf(ctx context.Context, notification uuid.UUID) (Alert, error) {
+	a, err := alertOf(ctx, s.pool, notification, "")
+	return a, wrap("read alert", err)
+}
+
+type alertRow struct {
+	ID             uuid.UUID
+	Key            string
+	Channel        string
+	EventType      string
+	Summary        string
+	Priority       string
+	State          string
+	Version        int
+	Stakeholders   []string
+	ClaimID        *uuid.UUID
+	LetterID       *uuid.UUID
+	AcknowledgedBy *string
+	AcknowledgedAt *time.Time
+	CreatedAt      time.Time
+	Event          []byte
+}
+
+// alertOf reads an alert; lock is "" or FOR UPDATE.
+func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string) (Alert, error) {
+	rows, err := q.Query(ctx, `SELECT id, alert_key, channel, event_type, summary, priority, state, version, stakeholders, claim_id, dead_letter_id, acknowledged_by,
+		acknowledged_at, created_at, event FROM teams_notifications WHERE alert_key = (SELECT alert_key FROM teams_notifications WHERE id = $1)
+		ORDER BY created_at, id `+lock, notification)
+	if err != nil {
+		return Alert{}, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[alertRow])
+	if err != nil {
+		return Alert{}, err
+	}
+	at := slices.IndexFunc(list, func(r alertRow) bool { return r.ID == notification })
+	if at < 0 {
+		return Alert{}, pgx.ErrNoRows
+	}
+	asked := list[at]
+	a := Alert{
+		ID: AlertID(asked.Key), Key: asked.Key, Notification: asked.ID, Channel: asked.Channel, EventType: cards.EventType(asked.EventType), Summary: asked.Summary,
+		State: AlertResolved, Since: list[0].CreatedAt,
+	}
+	for _, r := range list {
+		for _, who := range r.Stakeholders {
+			if !slices.Contains(a.Told, cards.Stakeholder(who)) {
+				a.Told = append(a.Told, cards.Stakeholder(who))
+			}
+		}
+		if r.AcknowledgedAt != nil && (a.AcknowledgedAt == nil || r.AcknowledgedAt.After(*a.AcknowledgedAt)) {
+			a.AcknowledgedAt, a.AcknowledgedBy = r.AcknowledgedAt, value(r.AcknowledgedBy)
+		}
+		if AlertState(r.State) == AlertNotice {
+			continue
+		}
+		a.State, a.Version, a.Priority, a.ClaimID = AlertState(r.State), r.Version, cards.Priority(r.Priority), r.ClaimID
+		if r.LetterID != nil {
+			a.LetterID = r.LetterID
+		}
+		if len(r.Event) > 0 && (a.Event == nil || r.EventType == asked.EventType) {
+			a.Event = nil
+			var e cards.Event
+			if err := json.Unmarshal(r.Event, &e); err == nil { // else an event of another version: its card is all there is
+				a.Event = &e
+			}
+		}
+	}
+	a.License = licenseOf(a.Event)
+	if err := q.QueryRow(ctx, `SELECT coalesce((SELECT action <> 'resolve' FROM pagerduty_events WHERE alert_key = $1 ORDER BY seq DESC LIMIT 1), false)`, a.Key).Scan(&a.Paged); err != nil {
+		return Alert{}, err
+	}
+	if a.License == "" {
+		err = q.QueryRow(ctx, `SELECT coalesce((SELECT license FROM claims WHERE id = $1), (SELECT license FROM dead_letters WHERE id = $2), '')`, a.ClaimID, a.LetterID).Scan(&a.License)
+	}
+	return a, err
+}
+
+func licenseOf(e *cards.Event) string {
+	if e == nil {
+		return ""
+	}
+	if d, ok := e.Details.(cards.APIError); ok {
+		return d.License
+	}
+	return ""
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Page is something that PagerDuty is to be told.
+type Page struct {
+	// Action is trigger, acknowledge or resolve. The last two are written only while PagerDuty knows of the alert.
+	Action string
+	// DedupKey and Routing (the name of an integration key) are needed for a trigger; what follows takes them from there.
+	DedupKey, Routing string
+	Payload           any
+}
+
+// Transition is what a command does to an alert. Nothing but Action is written unless Apply is set.
+type Transition struct {
+	Apply bool
+	// State is the new one.
+	State AlertState
+	// Acknowledge fills in acknowledged_by and acknowledged_at.
+	Acknowledge bool
+	// Taken and Data are action_taken and action_data of the notifications.
+	Taken string
+	Data  map[string]string
+	// Letter decides about the dead letter: "retry", "discard", or "" for nothing. If somebody decided before, nothing is written
+	// and LetterAlready says what goes on record instead.
+	Letter        string
+	LetterAlready func(DeadLetter) Transition
+	// Poll wishes for the mailbox of this licence to be asked now.
+	Poll   string
+	Events []Event
+	Pages  []Page
+	Action Action
+	// Result is kept for a repetition of the command.
+	Result any
+}
+
+// Acted says what a command did.
+type Acted struct {
+	Alert Alert // as it was before
+	// Repeated: the command came before; Result is what was answered then, and nothing was done now.
+	Repeated bool
+	Result   json.RawMessage
+	Decided  *Decided // about the dead letter
+	Channels []string // that have something new to post
+}
+
+// ErrReused says that a command's key came before with another content.
+var ErrReused = &fault.Error{Op: "act", Kind: fault.Conflict, Safe: "the id was used before for another command", Permanent: true}
+
+// Act applies a command to an alert, once: what decide says for the alert as it stands is written in one transaction, under a lock on
+// all notifications of the alert. key makes a repetition known, "" for none; fingerprint is what it stands for. actor and reason are
+// for the dead letter.
+//
+// Errors: a fault of Kind NotFound, ErrReused, what decide returns, Unavailable.
+func (s *Store) Act(ctx context.Context, notification uuid.UUID, key, fingerprint string, by Decision, decide func(Alert) (Transition, error)) (out Acted, err error) {
+	err = s.tx(ctx, "act", func(tx pgx.Tx) error {
+		out = Acted{}
+		if key != "" {
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('act/' || $1, 0))`, key); err != nil {
+				return err
+			}
+			var before string
+			err := tx.QueryRow(ctx, `SELECT fingerprint, result FROM action_commands WHERE key = $1`, key).Scan(&before, &out.Result)
+			switch {
+			case err == nil && before != fingerprint:
+				return ErrReused
+			case err == nil:
+				out.Repeated = true
+				out.Alert, err = alertOf(ctx, tx, notification, "")
+				return err
+			case !IsNotFound(err):
+				return err
+			}
+		}
+		// An answer locks the claim, then its letters, then their notifications: so does a decision.
+		before, err := alertOf(ctx, tx, notification, "")
+		if err != nil {
+			return err
+		}
+		if before.LetterID != nil {
+			if err := lockLetter(ctx, tx, *before.LetterID); err != nil {
+				return err
+			}
+		}
+		if out.Alert, err = alertOf(ctx, tx, notification, "FOR UPDATE"); err != nil {
+			return err
+		}
+		t, err := decide(out.Alert)
+		if err != nil {
+			return err
+		}
+		if t.Apply && t.Letter != "" {
+			by.ID = *out.Alert.LetterID
+			by.Command = t.Action.CommandID
+			d, err := s.decideLetter(ctx, tx, t.Letter, by)
+			if err != nil {
+				return err
+			}
+			if out.Decided = &d; !d.Applied {
+				t = t.LetterAlready(d.Letter)
+			}
+		}
+		if t.Apply {
+			if err := s.transit(ctx, tx, &out, t, by); err != nil {
+				return err
+			}
+		}
+		if err := s.appendAction(ctx, tx, &t.Action); err != nil {
+			return err
+		}
+		if key == "" {
+			return nil
+		}
+		if out.Result, err = json.Marshal(t.Result); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO action_commands (key, fingerprint, result, at) VALUES ($1, $2, $3, $4)`, key, fingerprint, out.Result, s.opt.Now())
+		return err
+	})
+	return out, err
+}
+
+// CommandResult returns what was answered to the command with a key, or a fault of Kind NotFound.
+func (s *Store) CommandResult(ctx context.Context, key string) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := s.pool.QueryRow(ctx, `SELECT result FROM action_commands WHERE key = $1`, key).Scan(&raw)
+	return raw, wrap("read the answer to a command", err)
+}
+
+// transit writes what an applied command changes.
+func (s *Store) transit(ctx context.Context, tx pgx.Tx, out *Acted, t Transition, by Decision) error {
+	now := s.opt.Now()
+	if t.Data == nil {
+		t.Data = map[string]string{}
+	}
+	if _, err := tx.Exec(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = $4,
+		acknowledged_by = CASE WHEN $5 AND acknowledged_at IS NULL THEN left($6, 255) ELSE acknowledged_by END,
+		acknowledged_at = CASE WHEN $5 THEN coalesce(acknowledged_at, $7) ELSE acknowledged_at END
+		WHERE alert_key = $1 AND state NOT IN ('notice', 'resolved', 'discarded')`,
+		out.Alert.Key, string(t.State), t.Taken, t.Data, t.Acknowledge, by.Actor, now); err != nil {
+		return err
+	}
+	if t.Poll != "" {
+		if _, err := tx.Exec(ctx, schedulePoll, t.Poll, now); err != nil {
+			return err
+		}
+	}
+	for _, p := range t.Pages {
+		if err := s.page(ctx, tx, out.Alert.Key, p); err != nil {
+			return err
+		}
+	}
+	channels, err := s.insertEvents(ctx, tx, t.Events)
+	out.Channels = channels
+	return err
+}
+
+// page writes something for PagerDuty. What follows a trigger goes where that went; without one it is not written.
+func (s *Store) page(ctx context.Context, tx pgx.Tx, alertKey string, p Page) error {
+	now := s.opt.Now()
+	if p.Action == "trigger" {
+		payload, err := json.Marshal(p.Payload)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO pagerduty_events (alert_key, dedup_key, action, routing, payload, created_at, next_attempt_at) VALUES ($1, $2, 'trigger', $3, $4, $5, $5)`,
+			alertKey, p.DedupKey, p.Routing, payload, now)
+		return err
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO pagerduty_events (alert_key, dedup_key, action, routing, created_at, next_attempt_at)
+		SELECT alert_key, dedup_key, $2, routing, $3, $3 FROM (SELECT * FROM pagerduty_events WHERE alert_key = $1 ORDER BY seq DESC LIMIT 1) last
+		WHERE action <> 'resolve' AND action <> $2`, alertKey, p.Action, now)
+	return err
+}
+
+// Nobody stands in acknowledged_by for alerts that ended before a person saw to them.
+const Nobody = "nobody: it ended by itself"
+
+// endAlerts says that alerts are over by themselves: nobody needs to acknowledge them any more, and PagerDuty hears of it. where chooses
+// notifications by $1.
+func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, where string, arg any) error {
+	rows, err := tx.Query(ctx, `UPDATE teams_notifications SET state = 'resolved', version = version + 1, action_taken = coalesce(action_taken, 'resolved'),
+		acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $2 ELSE acknowledged_by END, acknowledged_at = coalesce(acknowledged_at, $3)
+		WHERE state NOT IN ('notice', 'resolved', 'discarded') AND `+where+` RETURNING alert_key`, arg, Nobody, s.opt.Now())
+	if err != nil {
+		return err
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		if err := s.page(ctx, tx, key, Page{Action: "resolve"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alertsFollow gives the alerts of a dead letter the state that a decision about it has, wherever it was made.
+func (s *Store) alertsFollow(ctx context.Context, tx pgx.Tx, d Decision, state LetterState) error {
+	_, err := tx.Exec(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = jsonb_build_object('by', $4::text, 'reason', $5::text, 'source', $6::text),
+		acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN left($4, 255) ELSE acknowledged_by END, acknowledged_at = coalesce(acknowledged_at, $7)
+		WHERE alert_key IN (SELECT alert_key FROM teams_notifications WHERE dead_letter_id = $1) AND state NOT IN ('notice', 'resolved', 'discarded')`,
+		d.ID, string(state), map[LetterState]string{LetterRetrying: "retry", LetterDiscarded: "discard"}[state], d.Actor, d.Reason, d.Source, s.opt.Now())
+	return err
+}
+
+// reopen makes an alert wait for people again, for a new notification of it is about to be written. It returns the state of that one.
+func reopen(ctx context.Context, tx pgx.Tx, alertKey string) (AlertState, error) {
+	var escalated bool
+	err := tx.QueryRow(ctx, `SELECT coalesce((SELECT state = 'escalated' FROM teams_notifications WHERE alert_key = $1 AND state <> 'notice' ORDER BY created_at DESC, id DESC LIMIT 1), false)`, alertKey).Scan(&escalated)
+	if err != nil || escalated {
+		return AlertEscalated, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE teams_notifications SET state = 'open', version = version + 1 WHERE alert_key = $1 AND state IN ('acknowledged', 'retrying')`, alertKey)
+	return AlertOpen, err
+}
+
+// AlertFilter chooses alerts that wait for an acknowledgement.
+type AlertFilter struct {
+	Priority cards.Priority
+	// Before: the newest notification was sent before this.
+	Before time.Time
+	// Except are event types that are left out.
+	Except []cards.EventType
+	Limit  int
+}
+
+// Overdue returns one notification of each alert that is open though Teams has had it since before a time, oldest first, at most limit of
+// each event type.
+func (s *Store) Overdue(ctx context.Context, f AlertFilter) ([]Notification, error) {
+	except := make([]string, 0, len(f.Except))
+	for _, t := range f.Except {
+		except = append(except, string(t))
+	}
+	columns := "n." + strings.Join(strings.Split(strings.Join(strings.Fields(notificationColumns), " "), ", "), ", n.")
+	rows, err := s.pool.Query(ctx, `WITH newest AS (
+		SELECT DISTINCT ON (alert_key) id, alert_key, event_type, sent_at FROM teams_notifications WHERE state = 'open' AND priority = $1 AND sent_at IS NOT NULL
+		ORDER BY alert_key, created_at DESC, id DESC
+	), placed AS (
+		SELECT id, sent_at, row_number() OVER (PARTITION BY event_type ORDER BY sent_at, id) AS place FROM newest WHERE sent_at < $2 AND NOT event_type = ANY ($3)
+	) SELECT `+columns+` FROM placed p JOIN teams_notifications n ON n.id = p.id WHERE p.place <= $4 ORDER BY p.sent_at, n.id`,
+		string(f.Priority), f.Before, except, f.Limit)
+	if err != nil {
+		return nil, wrap("read overdue alerts", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Notification])
+	return out, wrap("read overdue alerts", err)
+}
