@@ -146,7 +146,7 @@ func TestEveryPhraseHasArabic(t *testing.T) {
 			continue
 		}
 		_, ok := phrases[text]
-		require.True(t, ok, "%s says %q, which has no Arabic text in phrases.go", where, text)
+		require.True(t, ok, "%s says %q, which has no Arabic text in phrases.txt", where, text)
 	}
 	for text, translated := range phrases {
 		require.Equal(t, verbs.FindAllString(text, -1), verbs.FindAllString(translated, -1), text)
@@ -188,7 +188,7 @@ func TestEveryPhraseHasArabic(t *testing.T) {
 	}
 	for _, w := range words {
 		_, ok := phrases[strings.ReplaceAll(w, "_", " ")]
-		require.True(t, ok, "the value %q has no Arabic word in phrases.go", w)
+		require.True(t, ok, "the value %q has no Arabic word in phrases.txt", w)
 	}
 }
 
