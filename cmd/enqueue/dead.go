@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
 
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -196,20 +194,16 @@ func (c *deadShowCmd) Run(e *env) error {
 
 // Run tries letters again.
 func (c *deadRetryCmd) Run(e *env) error {
-	return e.decide(c.decideArgs, func(core *actions.Core) func(context.Context, store.Decision) (store.Decided, error) {
-		return core.Retry
-	})
+	return e.decide(c.decideArgs, store.BulkRetry)
 }
 
 // Run gives letters up.
 func (c *deadDiscardCmd) Run(e *env) error {
-	return e.decide(c.decideArgs, func(core *actions.Core) func(context.Context, store.Decision) (store.Decided, error) {
-		return core.Discard
-	})
+	return e.decide(c.decideArgs, store.BulkDiscard)
 }
 
 // decide applies one verb to the chosen letters. A letter that somebody else decided about is reported and counts as not done.
-func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context, store.Decision) (store.Decided, error)) error {
+func (e *env) decide(c decideArgs, verb store.BulkVerb) error {
 	f, err := c.store(store.LetterOpen)
 	if err != nil {
 		return err
@@ -242,38 +236,33 @@ func (e *env) decide(c decideArgs, verb func(*actions.Core) func(context.Context
 			e.warn("%s: no such dead letter", id)
 		}
 	}
-	apply := verb(&actions.Core{Store: a.Store, Queue: a.Queue})
-	limit := rate.NewLimiter(rate.Inf, 1)
-	if c.Rate > 0 {
-		limit.SetLimit(rate.Limit(c.Rate))
+	if c.DryRun {
+		for _, l := range chosen {
+			v := viewLetter(l)
+			v.Result = "would be decided"
+			if l.State != store.LetterOpen {
+				v.Result = "already " + string(l.State)
+			}
+			if err := e.printLetter(v); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	for _, l := range chosen {
-		v := viewLetter(l)
-		v.Result = "would be decided"
-		if l.State != store.LetterOpen {
-			v.Result = "already " + string(l.State)
-		}
-		if !c.DryRun {
-			if err := limit.Wait(e.ctx); err != nil {
-				return err
-			}
-			d, err := apply(e.ctx, store.Decision{ID: l.ID, Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)})
-			if err != nil && !d.Applied {
-				return err
-			}
-			if err != nil {
-				e.warn("%s is decided; the queue follows when Redis answers: %v", l.ID, err)
-			}
-			v = viewLetter(d.Letter)
-			v.Result = "applied"
-			if !d.Applied {
-				e.failed = true
-				v.Result = "already " + string(d.Letter.State) + " by " + d.Letter.DecidedBy
-			}
-		}
-		if err := e.printLetter(v); err != nil {
+	core := &actions.Core{Store: a.Store, Queue: a.Queue}
+	return core.Bulk(e.ctx, verb, chosen, c.Rate, store.Decision{Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)}, func(l store.DeadLetter, d store.Decided, err error) error {
+		if err != nil && !d.Applied {
 			return err
 		}
-	}
-	return nil
+		if err != nil {
+			e.warn("%s is decided; the queue follows when Redis answers: %v", l.ID, err)
+		}
+		v := viewLetter(d.Letter)
+		v.Result = "applied"
+		if !d.Applied {
+			e.failed = true
+			v.Result = "already " + string(d.Letter.State) + " by " + d.Letter.DecidedBy
+		}
+		return e.printLetter(v)
+	})
 }

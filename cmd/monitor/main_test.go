@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
@@ -236,4 +237,29 @@ func status(t *testing.T, url string) int {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode
+}
+
+// TestStopsWithPagesThatListen: a stream that is open does not hold the end up.
+func TestStopsWithPagesThatListen(t *testing.T) {
+	settings(t, hashed(t))
+	var began time.Time
+	started(t, func(pages, _ string) {
+		jar, err := cookiejar.New(nil)
+		require.NoError(t, err)
+		c := &http.Client{Jar: jar}
+		form, err := http.NewRequestWithContext(t.Context(), http.MethodPost, pages+"/signin", strings.NewReader(url.Values{"name": {"amal"}, "password": {"correct horse battery"}}.Encode()))
+		require.NoError(t, err)
+		form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r, err := c.Do(form)
+		require.NoError(t, err)
+		require.NoError(t, r.Body.Close())
+		listen, err := http.NewRequestWithContext(t.Context(), http.MethodGet, pages+"/live?of=claims", nil)
+		require.NoError(t, err)
+		stream, err := c.Do(listen)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = stream.Body.Close() })
+		require.Equal(t, "text/event-stream; charset=utf-8", stream.Header.Get("Content-Type"))
+		began = time.Now()
+	})
+	require.Less(t, time.Since(began), stopWithin/2)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -30,7 +31,8 @@ const stopWithin = 10 * time.Second
 type program struct {
 	log *slog.Logger
 	app *app.App
-	// pages, actions and machines are the three listeners with what they serve.
+	// web are the pages; pages, actions and machines are the three listeners with what they serve.
+	web                      *web.Server
 	pages, actions, machines endpoint
 }
 
@@ -72,9 +74,11 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
+	p.web = pages
 	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, proxied.Trust(proxies, pages)); err != nil {
 		return nil, err
 	}
+	p.pages.server.RegisterOnShutdown(pages.EndStreams)
 	registry := telemetry.Registry(app.Version())
 	counts := actions.NewCounts(registry)
 	core, err := p.app.Core()
@@ -160,6 +164,11 @@ func (p *program) run(ctx context.Context) error {
 	}
 	p.log.InfoContext(ctx, "monitor started", slog.String("version", app.Version()), slog.String("addr", p.pages.listener.Addr().String()),
 		slog.String("actions_addr", p.actions.listener.Addr().String()), slog.String("http_addr", p.machines.listener.Addr().String()))
+	working, rest := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { p.web.Run(working) })
+	defer work.Wait()
+	defer rest()
 	var failure error
 	select {
 	case <-ctx.Done():

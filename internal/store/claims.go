@@ -315,7 +315,7 @@ func (s *Store) Claims(ctx context.Context, f ClaimFilter) ([]Claim, error) {
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+claimColumns+` FROM claims
 		WHERE (cardinality($1::text[]) = 0 OR state = ANY ($1)) AND (cardinality($2::text[]) = 0 OR identifier_value = ANY ($2))
-		AND ($4 = '' OR use = $4) ORDER BY created_at DESC, id LIMIT $3`, states, append([]string{}, f.Values...), limit, f.Use)
+		AND ($4 = '' OR use = $4) ORDER BY created_at DESC, id DESC LIMIT $3`, states, append([]string{}, f.Values...), limit, f.Use)
 	if err != nil {
 		return nil, wrap("list claims", err)
 	}

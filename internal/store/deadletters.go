@@ -166,6 +166,8 @@ type LetterFilter struct {
 	States    []LetterState
 	Queue     string
 	ErrorKind string
+	// ErrorCode nil chooses any; "" those without a code.
+	ErrorCode *string
 	Reference string
 	IDs       []uuid.UUID
 	Limit     int
@@ -182,8 +184,8 @@ func (s *Store) DeadLetters(ctx context.Context, f LetterFilter) ([]DeadLetter, 
 		limit = &f.Limit
 	}
 	out, err := letters(ctx, s.pool, `WHERE (cardinality($1::text[]) = 0 OR state = ANY ($1)) AND ($2 = '' OR queue = $2) AND ($3 = '' OR error_kind = $3)
-		AND ($4 = '' OR reference = $4) AND (cardinality($5::uuid[]) = 0 OR id = ANY ($5)) ORDER BY last_failed_at DESC, id LIMIT $6`,
-		states, f.Queue, f.ErrorKind, f.Reference, append([]uuid.UUID{}, f.IDs...), limit)
+		AND ($4 = '' OR reference = $4) AND (cardinality($5::uuid[]) = 0 OR id = ANY ($5)) AND ($7::text IS NULL OR error_code = $7) ORDER BY last_failed_at DESC, id LIMIT $6`,
+		states, f.Queue, f.ErrorKind, f.Reference, append([]uuid.UUID{}, f.IDs...), limit, f.ErrorCode)
 	return out, wrap("list dead letters", err)
 }
 

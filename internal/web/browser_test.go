@@ -17,8 +17,10 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testidp"
@@ -86,7 +88,7 @@ func browser(t *testing.T) (context.Context, *watcher) {
 	if os.Geteuid() == 0 {
 		opts = append(opts, chromedp.NoSandbox)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(opts...), chromedp.WithListener(seen.see))
 	t.Cleanup(cancel)
@@ -115,26 +117,38 @@ func TestInABrowser(t *testing.T) {
 		}
 	}
 	picture := func(name string) {
-		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		long, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.documentElement.scrollHeight > innerHeight`))
+		require.NoError(t, err)
+		shot := chromedp.CaptureScreenshot() // of a short page that runs from right to left the full one is shifted
+		if long {
+			shot = chromedp.FullScreenshot(100)
+		}
+		png, err := chromedp.Run(ctx, shot)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(shots, name+".png"), png, 0o600))
 	}
 	shoot := func(name string, look func(dark bool, width int64)) {
 		for _, v := range []struct {
-			suffix string
-			dark   bool
-			width  int64
-		}{{"wide-light", false, 1280}, {"wide-dark", true, 1280}, {"narrow-light", false, 390}, {"narrow-dark", true, 390}} {
+			suffix, lang string
+			dark         bool
+			width        int64
+		}{{"wide-light", "en", false, 1280}, {"narrow-dark", "en", true, 390}, {"narrow-light", "ar", false, 390}, {"wide-dark", "ar", true, 1280}} {
+			now, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.documentElement.lang`))
+			require.NoError(t, err)
+			if now != v.lang {
+				do(chromedp.Click("a.language"), chromedp.WaitVisible("html[lang="+v.lang+"] main"))
+			}
 			scheme := "light"
 			if v.dark {
 				scheme = "dark"
 			}
 			do(chromedp.EmulateViewport(v.width, 900))
-			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			_, err = chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 			require.NoError(t, err)
 			look(v.dark, v.width)
-			picture(name + "-" + v.suffix)
+			picture(name + "-" + v.lang + "-" + v.suffix)
 		}
+		do(chromedp.EmulateViewport(1280, 900), chromedp.Click("a.language"), chromedp.WaitVisible("html[lang=en] main"))
 	}
 	// fits holds our own pages to the width of the screen and to the colours of the scheme.
 	fits := func(dark bool, width int64) {
@@ -150,6 +164,7 @@ func TestInABrowser(t *testing.T) {
 		unnamed, err := chromedp.Run(ctx, chromedp.Evaluate[float64](`[...document.querySelectorAll('input:not([type=hidden]),select,textarea')].filter(e => !e.labels.length).length`))
 		require.NoError(t, err)
 		require.Zero(t, unnamed, "fields without a label")
+		audit(t, ctx)
 	}
 	visit := func(path string) {
 		do(chromedp.Navigate(s.URL+path), chromedp.WaitVisible("main"))
@@ -157,7 +172,7 @@ func TestInABrowser(t *testing.T) {
 
 	visit("/")
 	shoot("login", fits)
-	do(chromedp.SendKeys("#name", "amal"), chromedp.SendKeys("#password", password), chromedp.Click("main button"), chromedp.WaitVisible("#needs"))
+	do(chromedp.SendKeys("#name", "huda"), chromedp.SendKeys("#password", password), chromedp.Click("main button"), chromedp.WaitVisible("#needs"))
 	shoot("overview", fits)
 	open, err := s.store.DeadLetters(ctx, store.LetterFilter{States: []store.LetterState{store.LetterOpen}})
 	require.NoError(t, err)
@@ -168,7 +183,14 @@ func TestInABrowser(t *testing.T) {
 	require.NoError(t, err)
 	payments, err := s.store.Payments(ctx, 0)
 	require.NoError(t, err)
+	_, wire := s.exchange(t)
+	notes, err := s.store.Notifications(ctx, nil, 1)
+	require.NoError(t, err)
+	_, err = s.store.Raise(ctx, store.Condition{Type: cards.QueueBacklogEvent, Identity: "nphies-submit", Details: cards.Backlog{Queue: "nphies-submit", State: "growing", Pending: 1200, Active: 4}}) // waits
+	require.NoError(t, err)
 	for name, path := range map[string]string{
+		"conditions": "/", "message": "/messages/" + wire[0].ID.String(), "reply": "/messages/" + wire[1].ID.String(), "notification": "/notifications/" + notes[0].ID.String(), "bulk": "/dead/bulk?queue=nphies-submit",
+		"search": "/claims?q=CLM-&state=partial", "check": "/eligibility/" + s.check(t),
 		"inbox": "/inbox", "payments": "/payments", "payment": "/payments/" + payments[0].MessageID.String(), "pauses": "/pauses",
 		"claims": "/claims", "claim": "/claims/" + open[0].ClaimID.String(), "answered": "/claims?state=partial", "dead": "/dead", "letter": "/dead/" + open[0].ID.String(),
 		"notifications": "/notifications", "audit": "/audit", "eligibility": "/eligibility",
@@ -194,6 +216,12 @@ func TestInABrowser(t *testing.T) {
 	home, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector('body > a').getAttribute('href')`))
 	require.NoError(t, err)
 	require.Equal(t, "/", home)
+	s.walk(t, do, picture, func(js string) string {
+		out, err := chromedp.Run(ctx, chromedp.Evaluate[string](js))
+		require.NoError(t, err)
+		return out
+	})
+	audit(t, ctx)
 
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
@@ -246,6 +274,67 @@ func TestSingleSignOnInABrowser(t *testing.T) {
 	for _, trouble := range seen.troubles { // the provider has no icon
 		require.Contains(t, trouble, idp.Issuer+"/favicon.ico")
 	}
+}
+
+// audit runs axe-core on the page that is shown: no violation of WCAG 2.2 AA, nor of its own good practice.
+func audit(t *testing.T, ctx context.Context) { //nolint:revive // the test first, as everywhere here
+	t.Helper()
+	source, err := os.ReadFile("testdata/axe.min.js")
+	require.NoError(t, err)
+	_, err = chromedp.Run(ctx, chromedp.Evaluate[bool](string(source)+"; true"))
+	require.NoError(t, err)
+	found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.help + "\n" + v.nodes.map(n => "  " + n.target + "  " + n.html + "  " + n.failureSummary).join("\n")).join("\n"))`, chromedp.EvalAwaitPromise))
+	require.NoError(t, err)
+	at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.pathname + " " + document.documentElement.lang + " " + innerWidth`))
+	require.NoError(t, err)
+	require.Empty(t, found, at)
+}
+
+// check makes an eligibility check that was answered, and returns its id.
+func (s *site) check(t *testing.T) string {
+	t.Helper()
+	check, _, err := s.store.CreateCheck(t.Context(), store.NewCheck{License: "PR-1", Identifier: store.Identifier{System: "http://p.example/e", Value: "ELG-0002"}, Payer: "INS-1", HeaderID: "h", BundleID: "b", SourceHash: "s", Body: []byte("{}")})
+	require.NoError(t, err)
+	answer, err := os.ReadFile("../../nphiesclient/testdata/messages/eligibility-response-eligible.json")
+	require.NoError(t, err)
+	_, err = s.store.SaveMessage(t.Context(), store.Message{Direction: store.In, Event: "eligibility-response", License: "PR-1", EligibilityID: &check.ID, Body: answer})
+	require.NoError(t, err)
+	_, _, err = s.store.RecordCheck(t.Context(), store.CheckAnswer{ID: check.ID, State: store.CheckEligible, SiteEligibility: "eligible"})
+	require.NoError(t, err)
+	return check.ID.String()
+}
+
+// walk goes the ways that people go: search to timeline to message, preview to bulk run, and waits for news.
+func (s *site) walk(t *testing.T, do func(...chromedp.Action[chromedp.Void]), picture func(string), text func(js string) string) {
+	t.Helper()
+	c, _ := s.exchange(t)
+	// With the keyboard alone: past the navigation, into the search field, and Enter.
+	do(chromedp.Navigate(s.URL+"/claims"), chromedp.WaitVisible("#q"), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
+	require.Equal(t, "#main", text(`location.hash`))
+	do(chromedp.KeyEvent(kb.Tab))
+	require.Equal(t, "q", text(`document.activeElement.id`))
+	do(chromedp.KeyEvent(c.Identifier.Value[:9]), chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(`//a[contains(., "`+c.Identifier.Value+`")]`))
+	require.Contains(t, text(`location.search`), "q="+c.Identifier.Value[:9])
+	do(chromedp.Click(`tbody a`), chromedp.WaitVisible("#timeline"), chromedp.Click(".order a"), chromedp.WaitVisible(`//p[contains(., "The newest first.")]`))
+	before := len(s.actions(t))
+	do(chromedp.Click(`.timeline .in a`), chromedp.WaitVisible("#says"))
+	picture("message-view")
+	seen := s.actions(t)
+	require.Len(t, seen, before+1)
+	require.Equal(t, []string{"huda", "view"}, []string{seen[0].Actor, seen[0].Verb})
+
+	// News arrive by themselves: a new dead letter is seen without a click.
+	do(chromedp.Navigate(s.URL+"/dead"), chromedp.WaitVisible("#live.on"))
+	l, _ := s.deadLetter(t, s.claim(t))
+	do(chromedp.WaitVisible(`a[href="/dead/` + l.ID.String() + `"]`))
+
+	// From the groups to a preview to a run that is over.
+	s.work(t)
+	do(chromedp.Click(`a[href^="/dead/bulk?code="]`), chromedp.WaitVisible("#rate"))
+	picture("bulk-preview")
+	text(`document.querySelector("#rate").value = "6000"`)
+	do(chromedp.SendKeys("#reason", "the line is back"), chromedp.Click("main form button"), chromedp.WaitVisible(".badge.done"))
+	picture("bulk-run")
 }
 
 // fill makes pages worth looking at.

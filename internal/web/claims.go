@@ -5,47 +5,58 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
-// listed is how many rows a list shows.
+// listed is how many rows a list that is not paged shows.
 const listed = 200
 
 type claimListPage struct {
-	Claims []store.Claim
-	States []store.State
-	State  store.State
-	Query  string
-	Full   bool
+	Claims   []store.Claim
+	States   []store.State
+	Payers   []string
+	Licenses []string
+	// Number, Payer, Code, License, From and To are what was asked for.
+	Number, Payer, Code, License, From, To string
+	State                                  store.State
+	Use                                    string
+	Pager                                  pager
 }
 
 func (s *Server) claimList(w http.ResponseWriter, r *http.Request) {
-	p := claimListPage{States: store.States(), State: store.State(r.FormValue("state")), Query: strings.TrimSpace(r.FormValue("q"))}
-	f := store.ClaimFilter{Limit: listed}
-	if slices.Contains(p.States, p.State) {
-		f.States = []store.State{p.State}
-	} else {
+	p := claimListPage{
+		States: store.States(), State: store.State(r.FormValue("state")), Number: typed(r, "q"), Payer: typed(r, "payer"), Code: typed(r, "code"), License: typed(r, "license"),
+		Use: r.FormValue("use"),
+	}
+	if !slices.Contains(p.States, p.State) {
 		p.State = ""
 	}
-	if p.Query != "" {
-		if id, err := uuid.Parse(p.Query); err == nil {
-			if _, err := s.opt.Store.Claim(r.Context(), id); err == nil {
-				http.Redirect(w, r, "/claims/"+id.String(), http.StatusSeeOther)
-				return
-			}
-		}
-		f.Values = strings.Fields(p.Query)
+	if p.Use != store.UseClaim && p.Use != store.UsePreauthorization {
+		p.Use = ""
 	}
-	var err error
-	if p.Claims, err = s.opt.Store.Claims(r.Context(), f); err != nil {
+	if id, err := uuid.Parse(p.Number); err == nil {
+		if _, err := s.opt.Store.Claim(r.Context(), id); err == nil {
+			http.Redirect(w, r, "/claims/"+id.String(), http.StatusSeeOther)
+			return
+		}
+	}
+	f := store.ClaimSearch{Number: p.Number, State: p.State, Payer: p.Payer, ErrorCode: p.Code, License: p.License, Use: p.Use}
+	p.From, f.From = day(r, "from", false)
+	p.To, f.To = day(r, "to", true)
+	found, err := s.opt.Store.SearchClaims(r.Context(), f, turnOf(r))
+	if err != nil {
 		s.failed(w, r, err)
 		return
 	}
-	p.Full = len(p.Claims) == listed
+	if p.Payers, p.Licenses, err = s.opt.Store.ClaimValues(r.Context()); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	p.Claims, p.Pager = found.Rows, pagerOf(r, found)
 	s.render(w, r, http.StatusOK, "claims", "Claims", p)
 }
 
@@ -55,10 +66,18 @@ type story struct {
 	Notifications []store.Notification
 	Letters       []store.DeadLetter
 	Actions       []store.Action
+	Money         []money
+}
+
+// money is a line of a payment with the time at which it came.
+type money struct {
+	At     time.Time
+	Detail store.PaymentDetail
 }
 
 type claimPage struct {
 	Claim    store.Claim
+	Timeline timeline
 	Versions []version
 	// Tasks are the status checks and cancellations; Requests what the payer asked for; Payments what was paid.
 	Tasks    []store.FHIRTask
@@ -124,11 +143,13 @@ func (s *Server) claimPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	what := "Claim "
+	title := say("Claim %s", p.Claim.Identifier.Value)
 	if p.Claim.Use == store.UsePreauthorization {
-		what = "Authorization "
+		title = say("Authorization %s", p.Claim.Identifier.Value)
 	}
-	s.render(w, r, http.StatusOK, "claim", what+p.Claim.Identifier.Value, p)
+	p.Timeline = p.timeline()
+	p.Timeline.turn(r)
+	s.render(w, r, http.StatusOK, "claim", title, p)
 }
 
 func (s *Server) claim(r *http.Request) (p claimPage, err error) {
@@ -162,12 +183,19 @@ func (s *Server) claim(r *http.Request) (p claimPage, err error) {
 	if p.Notifications, err = s.opt.Store.ListNotifications(ctx, store.NotificationFilter{Claim: &id, Limit: listed}); err != nil {
 		return p, err
 	}
-	p.Letters, p.Actions, err = s.decisions(ctx, id)
+	for _, x := range p.Payments {
+		came, err := s.opt.Store.Payment(ctx, x.MessageID)
+		if err != nil {
+			return p, err
+		}
+		p.Money = append(p.Money, money{came.CreatedAt, x})
+	}
+	p.Letters, p.Actions, err = s.decisions(ctx, id, p.Messages, p.Notifications)
 	return p, err
 }
 
-// decisions are the dead letters of a claim or check and what people did about them.
-func (s *Server) decisions(ctx context.Context, id uuid.UUID) ([]store.DeadLetter, []store.Action, error) {
+// decisions are the dead letters of a claim or check and what people did about them, its messages and its notifications.
+func (s *Server) decisions(ctx context.Context, id uuid.UUID, messages []store.Message, notes []store.Notification) ([]store.DeadLetter, []store.Action, error) {
 	letters, err := s.opt.Store.LettersOf(ctx, id)
 	if err != nil {
 		return nil, nil, err
@@ -175,6 +203,12 @@ func (s *Server) decisions(ctx context.Context, id uuid.UUID) ([]store.DeadLette
 	targets := []string{id.String()}
 	for _, l := range letters {
 		targets = append(targets, l.ID.String(), taskTarget(l.Queue, l.TaskID))
+	}
+	for _, m := range messages {
+		targets = append(targets, m.ID.String())
+	}
+	for _, n := range notes {
+		targets = append(targets, n.ID.String())
 	}
 	found, err := s.opt.Store.ActionsOn(ctx, targets...)
 	return letters, found, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -19,24 +20,100 @@ var letterStates = []store.LetterState{store.LetterOpen, store.LetterRetrying, s
 
 type letterListPage struct {
 	Letters                      []store.DeadLetter
+	Groups                       []letterGroup
+	Runs                         []store.BulkRun
 	States                       []store.LetterState
 	Queues                       []string
 	Kinds                        []fault.Kind
 	State, Queue, Kind, Referred string
-	Full                         bool
+	// Code is nil for any code.
+	Code *string
+	Full bool
+	// Bulk leads to a decision about all open letters of this filter, "" for those who may not decide.
+	Bulk string
+}
+
+// letterGroup is a group with the ways to its letters and to a decision about them.
+type letterGroup struct {
+	store.LetterGroup
+	Link, Bulk string
+}
+
+// letterFilter reads which letters are asked for.
+func letterFilter(r *http.Request) store.LetterFilter {
+	f := store.LetterFilter{Queue: r.FormValue("queue"), ErrorKind: r.FormValue("kind"), Reference: typed(r, "reference"), Limit: listed}
+	if !slices.Contains(tasks.Queues(), f.Queue) {
+		f.Queue = ""
+	}
+	if !slices.Contains(fault.Kinds(), fault.Kind(f.ErrorKind)) {
+		f.ErrorKind = ""
+	}
+	if r.Form.Has("code") && (typed(r, "code") != "" || r.FormValue("exact") != "") {
+		code := typed(r, "code")
+		f.ErrorCode = &code
+	}
+	if state := store.LetterState(r.FormValue("state")); slices.Contains(letterStates, state) {
+		f.States = []store.LetterState{state}
+	}
+	return f
+}
+
+// letterQuery writes a filter as a query.
+func letterQuery(f store.LetterFilter) url.Values {
+	q := url.Values{}
+	set := func(name, v string) {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	set("queue", f.Queue)
+	set("kind", f.ErrorKind)
+	set("reference", f.Reference)
+	if f.ErrorCode != nil {
+		q.Set("code", *f.ErrorCode)
+		if *f.ErrorCode == "" {
+			q.Set("exact", "1")
+		}
+	}
+	return q
 }
 
 func (s *Server) letterList(w http.ResponseWriter, r *http.Request) {
-	p := letterListPage{
-		States: letterStates, Queues: tasks.Queues(), Kinds: fault.Kinds(),
-		State: r.FormValue("state"), Queue: r.FormValue("queue"), Kind: r.FormValue("kind"), Referred: strings.TrimSpace(r.FormValue("reference")),
+	f := letterFilter(r)
+	p := letterListPage{States: letterStates, Queues: tasks.Queues(), Kinds: fault.Kinds(), Queue: f.Queue, Kind: f.ErrorKind, Referred: f.Reference, Code: f.ErrorCode}
+	if len(f.States) > 0 {
+		p.State = string(f.States[0])
 	}
-	f := store.LetterFilter{Queue: p.Queue, ErrorKind: p.Kind, Reference: p.Referred, Limit: listed}
-	if slices.Contains(letterStates, store.LetterState(p.State)) {
-		f.States = []store.LetterState{store.LetterState(p.State)}
-	}
+	decides := signedIn(r.Context()).Operator()
 	var err error
 	if p.Letters, err = s.opt.Store.DeadLetters(r.Context(), f); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	groups := f
+	if len(groups.States) == 0 {
+		groups.States = []store.LetterState{store.LetterOpen}
+	}
+	found, err := s.opt.Store.LetterGroups(r.Context(), groups)
+	if err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	open := 0
+	for _, g := range found {
+		one := store.LetterFilter{Queue: g.Queue, ErrorKind: g.ErrorKind, ErrorCode: &g.ErrorCode, Reference: f.Reference}
+		q := letterQuery(one)
+		x := letterGroup{LetterGroup: g, Link: "/dead?" + q.Encode() + "&state=" + string(groups.States[0])}
+		if decides && groups.States[0] == store.LetterOpen {
+			x.Bulk = "/dead/bulk?" + q.Encode()
+			open += g.Count
+		}
+		p.Groups = append(p.Groups, x)
+	}
+	if open > 0 {
+		p.Bulk = "/dead/bulk?" + letterQuery(f).Encode()
+	}
+	if p.Runs, err = s.opt.Store.BulkRuns(r.Context(), false, 5); err != nil {
 		s.failed(w, r, err)
 		return
 	}
@@ -47,19 +124,34 @@ func (s *Server) letterList(w http.ResponseWriter, r *http.Request) {
 // result is what came of a decision, as ?result= after the form was sent.
 type result struct {
 	Good bool
-	Text string
+	Text phrase
 }
 
 var results = map[string]result{
-	"retry":        {true, "It will be tried again with a fresh budget of attempts."},
-	"discard":      {true, "It was given up."},
-	"later":        {true, "The decision is on record. Redis does not answer at the moment; the work follows by itself when it is back."},
-	"already":      {false, "Somebody decided before you: see below. Nothing was changed."},
-	"no-reason":    {false, "A reason is needed: those who come after you must understand the decision."},
-	"reason-long":  {false, "The reason is too long: 500 characters at most."},
-	"resumed":      {true, "It goes on: what waited is sent within seconds."},
-	"no-pause":     {false, "There is no such pause any more. Nothing was changed."},
-	"not-recorded": {false, "The decision could not be put on record, so nothing was changed. Try again."},
+	"retry":        {true, say("It will be tried again with a fresh budget of attempts.")},
+	"discard":      {true, say("It was given up.")},
+	"later":        {true, say("The decision is on record. Redis does not answer at the moment; the work follows by itself when it is back.")},
+	"already":      {false, say("Somebody decided before you: see below. Nothing was changed.")},
+	"no-reason":    {false, say("A reason is needed: those who come after you must understand the decision.")},
+	"reason-long":  {false, say("The reason is too long: 500 characters at most.")},
+	"resumed":      {true, say("It goes on: what waited is sent within seconds.")},
+	"no-pause":     {false, say("There is no such pause any more. Nothing was changed.")},
+	"not-recorded": {false, say("The decision could not be put on record, so nothing was changed. Try again.")},
+	"resent":       {true, say("It is sent again.")},
+	"waits":        {false, say("It waits to be sent anyway. Nothing was changed.")},
+	"begun":        {true, say("It has begun, and goes on without this page.")},
+	"stopped":      {true, say("It was stopped. What was decided before stays decided.")},
+	"over":         {false, say("It was over already.")},
+	"nothing":      {false, say("No open dead letter is chosen any more. Nothing was changed.")},
+	"bad-rate":     {false, say("The rate must be between 1 and 6000 a minute.")},
+}
+
+// resultOf returns the result that an address names, nil for none.
+func resultOf(r *http.Request) *result {
+	if res, ok := results[r.FormValue("result")]; ok {
+		return &res
+	}
+	return nil
 }
 
 type letterPage struct {
@@ -86,9 +178,7 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	if res, ok := results[r.FormValue("result")]; ok {
-		p.Result = &res
-	}
+	p.Result = resultOf(r)
 	p.Decide = p.User.Operator() && p.Letter.State == store.LetterOpen
 	s.render(w, r, http.StatusOK, "letter", "Dead letter", p)
 }

@@ -44,7 +44,7 @@ func TestRetryTwiceIsTold(t *testing.T) {
 	_, page = amal.get("/audit")
 	require.Contains(t, page, "The trail is whole: 2 rows")
 	_, page = amal.get("/claims/" + letter.ClaimID.String())
-	require.Contains(t, page, "What people did")
+	require.Contains(t, page, "amal: retry")
 }
 
 func TestOfTwoAtOnceOneDecides(t *testing.T) {

@@ -14,20 +14,34 @@ import (
 // riyadh is where the readers are. It has no daylight saving time, so a fixed zone will do.
 var riyadh = time.FixedZone("Riyadh", 3*60*60)
 
-// funcs are what templates may call.
-func funcs(now func() time.Time) template.FuncMap {
+// funcs are what templates may call, in one language.
+func funcs(now func() time.Time, l lang) template.FuncMap {
 	return template.FuncMap{
-		"when":  func(v any) string { return when(v) },
-		"iso":   func(v any) string { return iso(v) },
-		"ago":   func(v any) string { return ago(v, now()) },
-		"sar":   sar,
-		"count": count,
-		"dur":   duration,
-		"words": func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "_", " ") },
-		"or0":   func(n *int) string { return orDash(n) },
-		"short": func(id uuid.UUID) string { return id.String()[:8] },
-		"add":   func(a, b int) int { return a + b },
+		"t":      func(format string, args ...any) string { return say(format, args...).in(l) },
+		"tr":     l.text,
+		"word":   l.word,
+		"when":   func(v any) string { return when(v) },
+		"iso":    func(v any) string { return iso(v) },
+		"ago":    func(v any) string { return l.ago(v, now()) },
+		"sar":    sar,
+		"count":  count,
+		"dur":    l.duration,
+		"or0":    func(n *int) string { return orDash(n) },
+		"short":  func(id uuid.UUID) string { return id.String()[:8] },
+		"add":    func(a, b int) int { return a + b },
+		"dict":   dict,
+		"notnil": func(s *string) bool { return s != nil },
+		"deref":  func(s *string) string { return *s },
 	}
+}
+
+// dict makes a map of names and values, for templates that need more than one thing.
+func dict(pairs ...any) map[string]any {
+	out := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		out[fmt.Sprint(pairs[i])] = pairs[i+1]
+	}
+	return out
 }
 
 // moment takes a time or a pointer to one; ok is false for none.
@@ -57,40 +71,6 @@ func iso(v any) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// ago says how far a time is from now, in words.
-func ago(v any, now time.Time) string {
-	t, ok := moment(v)
-	if !ok {
-		return "never"
-	}
-	switch d := now.Sub(t); {
-	case d < -time.Second:
-		return "in " + duration(-d)
-	case d < 2*time.Second:
-		return "just now"
-	default:
-		return duration(d) + " ago"
-	}
-}
-
-// duration writes the two largest units at most.
-func duration(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", int(d.Minutes()))
-	case d < 48*time.Hour:
-		if m := int(d.Minutes()) % 60; m != 0 {
-			return fmt.Sprintf("%d h %d min", int(d.Hours()), m)
-		}
-		return fmt.Sprintf("%d h", int(d.Hours()))
-	default:
-		return fmt.Sprintf("%d days", int(d.Hours())/24)
-	}
 }
 
 // sar writes an amount with thousands separators, "–" for none.

@@ -61,7 +61,7 @@ func (s *Server) paymentPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.render(w, r, http.StatusOK, "payment", "Payment "+p.Identifier.Value, p)
+	s.render(w, r, http.StatusOK, "payment", say("Payment %s", p.Identifier.Value), p)
 }
 
 type pausesPage struct {
@@ -79,9 +79,7 @@ func (s *Server) pauses(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	if res, ok := results[r.FormValue("result")]; ok {
-		p.Result = &res
-	}
+	p.Result = resultOf(r)
 	p.Decide = p.User.Operator()
 	s.render(w, r, http.StatusOK, "pauses", "Pauses", p)
 }

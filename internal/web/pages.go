@@ -11,29 +11,38 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/claimlinc/nphiesq/internal/store"
 )
 
 //go:embed templates static
 var files embed.FS
 
-// pages are the parsed templates, one set per page.
-type pages struct{ byName map[string]*template.Template }
+// pages are the parsed templates, one set per language and page.
+type pages struct {
+	byName map[lang]map[string]*template.Template
+}
 
 // frame is what the layout needs around a page.
 type frame struct {
-	Title       string
+	Title       any
 	Section     string
 	User        *session
 	Environment string
 	Version     string
 	Style       string
-	// Refresh is after how many seconds the page loads itself anew, 0 for never.
+	Script      string
+	// Lang and Dir are of this page; Other is the language to switch to, at OtherURL.
+	Lang, Dir, Other, OtherURL string
+	// Live names what of the record the page shows, "" when it does not change by itself.
+	Live string
+	// Refresh is after how many seconds the page loads itself anew where there is no script, 0 for never.
 	Refresh int
 	Page    any
 }
 
 func parsePages(now func() time.Time) (*pages, error) {
-	p := &pages{byName: map[string]*template.Template{}}
+	p := &pages{byName: map[lang]map[string]*template.Template{english: {}, arabic: {}}}
 	entries, err := files.ReadDir("templates")
 	if err != nil {
 		return nil, err
@@ -43,31 +52,53 @@ func parsePages(now func() time.Time) (*pages, error) {
 		if name == "layout" || name == "parts" {
 			continue
 		}
-		t, err := template.New("layout.html").Funcs(funcs(now)).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+e.Name())
-		if err != nil {
-			return nil, err
+		for l := range p.byName {
+			t, err := template.New("layout.html").Funcs(funcs(now, l)).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+e.Name())
+			if err != nil {
+				return nil, err
+			}
+			p.byName[l][name] = t
 		}
-		p.byName[name] = t
 	}
 	return p, nil
 }
 
-// render writes a page. It is built in full first, so that an error never leaves half a page.
-func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name, title string, page any) {
-	who := signedIn(r.Context())
+// liveTopics are what of the record each page shows, see store.Pulse. Pages that are not named do not change by themselves.
+var liveTopics = map[string]string{
+	"overview": "claims dead notifications pauses conditions", "claims": "claims", "claim": "claims dead notifications", "letters": "dead bulk", "letter": "dead",
+	"bulk": "bulk", "notifications": "notifications", "notification": "notifications", "inbox": "claims", "pauses": "pauses", "audit": "audit", "check": "claims", "checks": "claims",
+}
+
+// render writes a page. It is built in full first, so that an error never leaves half a page. The title is a phrase or a text.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, title, page any) {
+	who, l := signedIn(r.Context()), languageOf(r.Context())
 	f := frame{
-		Title: title, Section: section(r.URL.Path), User: who, Environment: s.opt.Environment, Version: s.opt.Version, Style: stylePath, Page: page,
+		Title: title, Section: section(r.URL.Path), User: who, Environment: s.opt.Environment, Version: s.opt.Version, Style: stylePath, Script: scriptPath, Page: page,
+		Lang: string(l), Dir: l.dir(), Other: string(l.other()),
+	}
+	query := r.URL.Query()
+	query.Set("lang", f.Other)
+	f.OtherURL = here(r, query)
+	if who != nil && status == http.StatusOK {
+		f.Live = liveTopics[name]
+	}
+	if check, ok := page.(checkPage); ok && len(check.Benefits) > 0 {
+		f.Live = "" // each look at them is put on record: a page does not look by itself
 	}
 	if name == "overview" {
 		f.Refresh = 30
 	}
+	if run, ok := page.(bulkPage); ok && run.Run != nil && run.Run.State == store.BulkRunning {
+		f.Refresh = 5
+	}
 	var b bytes.Buffer
-	if err := s.pages.byName[name].ExecuteTemplate(&b, "layout.html", f); err != nil {
+	if err := s.pages.byName[l][name].ExecuteTemplate(&b, "layout.html", f); err != nil {
 		s.opt.Log.ErrorContext(r.Context(), "page cannot be rendered", slog.String("page", name), slog.String("error", err.Error()))
 		http.Error(w, "This page cannot be shown; the log says why.", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", string(l))
 	w.WriteHeader(status)
 	_, _ = b.WriteTo(w)
 }
@@ -88,19 +119,21 @@ func section(p string) string {
 	return first
 }
 
-// stylePath changes with the content of the style sheet, so that browsers may keep it.
-var stylePath = func() string {
-	body, err := files.ReadFile("static/style.css")
+// stylePath and scriptPath change with the content of the files, so that browsers may keep them.
+var stylePath, scriptPath = versioned("static/style.css"), versioned("static/live.js")
+
+func versioned(name string) string {
+	body, err := files.ReadFile(name)
 	if err != nil {
 		panic("web: " + err.Error()) // embedded: cannot happen
 	}
 	sum := sha256.Sum256(body)
-	return "/static/style.css?v=" + hex.EncodeToString(sum[:6])
-}()
+	return "/" + name + "?v=" + hex.EncodeToString(sum[:6])
+}
 
-var staticTypes = map[string]string{".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+var staticTypes = map[string]string{".css": "text/css; charset=utf-8", ".svg": "image/svg+xml", ".js": "text/javascript; charset=utf-8"}
 
-// static serves the style sheet and the icon, which the login page needs too.
+// static serves the style sheet, the script and the icon, which the login page needs too.
 func static(w http.ResponseWriter, r *http.Request) {
 	kind, known := staticTypes[path.Ext(r.URL.Path)]
 	body, err := files.ReadFile(strings.TrimPrefix(path.Clean(r.URL.Path), "/"))

@@ -52,10 +52,10 @@ func TestEveryPage(t *testing.T) {
 			"/claims?state=partial":               {done.Identifier.Value},
 			"/claims?q=" + stuck.Identifier.Value: {stuck.Identifier.Value},
 			"/claims?q=none":                      {"No claim matches"},
-			"/claims/" + done.ID.String():         {"partly approved", "Version 1", "MN-1-1", "to NPHIES", "from NPHIES", "RESP-1", string(cards.ClaimSubmittedEvent)},
-			"/claims/" + stuck.ID.String():        {"Dead letters", "send claim-request: network: refused"},
+			"/claims/" + done.ID.String():         {"partly approved", "Version 1", "MN-1-1", "Message to NPHIES", "Message from NPHIES, as answer", "Version 1 of the answer", "Card delivered to channel SRE in a digest", "RESP-1", string(cards.ClaimSubmittedEvent)},
+			"/claims/" + stuck.ID.String():        {"Dead letter after 8 retries", "send claim-request: network: refused", "Message to NPHIES"},
 			"/eligibility":                        {"ELG-1"},
-			"/eligibility/" + check.ID.String():   {"ELG-1", "eligibility-request", "Dental Care", "benefit 250000.00 SAR (used 1840.50 SAR)"},
+			"/eligibility/" + check.ID.String():   {"ELG-1", "eligibility-request", "Only people with the role privacy see them"},
 			"/dead":                               {stuck.Identifier.Value},
 			"/dead?state=open&queue=nphies-submit&kind=network&reference=" + stuck.Identifier.Value: {stuck.Identifier.Value, "refused"},
 			"/dead?state=resolved":                   {"No dead letter matches"},
@@ -74,9 +74,10 @@ func TestEveryPage(t *testing.T) {
 			for _, w := range want {
 				require.Contains(t, page, w, path)
 			}
+			require.NotContains(t, page, "Dental Care", path)
 			require.NotContains(t, page, "Fatimah", path)
 			require.NotContains(t, page, "1098765432", path)
-			require.NotContains(t, page, "<script", path)
+			require.Equal(t, strings.Count(page, `<script src="/static/live.js`), strings.Count(page, "<script"), path)
 			require.NotContains(t, page, "style=", path)
 			require.Contains(t, r.Header.Get("Content-Security-Policy"), "default-src 'none'", path)
 			require.Contains(t, r.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
@@ -96,6 +97,18 @@ func TestEveryPage(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, r.StatusCode)
 		require.Equal(t, "/claims/"+done.ID.String(), r.Header.Get("Location"))
 	}
+}
+
+func TestBenefitsAreAMessage(t *testing.T) {
+	s := open(t)
+	path := "/eligibility/" + s.check(t)
+	_, page := s.signIn(t, "nora").get(path)
+	require.Contains(t, page, "Dental Care")
+	require.Contains(t, page, "benefit 250000.00 SAR (used 1840.50 SAR)")
+	require.NotContains(t, page, "data-live=")
+	list := s.actions(t)
+	require.Len(t, list, 1)
+	require.Equal(t, []string{"nora", "view", "benefits"}, []string{list[0].Actor, list[0].Verb, list[0].Detail["purpose"]})
 }
 
 func TestHealthNeedsNoLogin(t *testing.T) {

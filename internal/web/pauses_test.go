@@ -27,7 +27,7 @@ func TestPausesAreShownAndResumed(t *testing.T) {
 	require.NotContains(t, page, "payer INS-1", "that mends itself")
 	_, page = vera.get("/pauses")
 	require.Contains(t, page, "GE-00030")
-	require.Contains(t, page, "PR-1 to payer INS-1")
+	require.Contains(t, page, "to payer INS-1")
 	require.NotContains(t, page, "Resume now", "a viewer looks")
 	r, _ := vera.post("/pauses/resume", url.Values{"csrf": {vera.csrf()}, "license": {"PR-1"}, "reason": {"x"}})
 	require.Equal(t, http.StatusForbidden, r.StatusCode)
@@ -52,7 +52,7 @@ func TestClaimPageShowsWhatTheMailboxBrought(t *testing.T) {
 	s.mailbox(t, c)
 	v := s.signIn(t, "vera")
 	for path, want := range map[string][]string{
-		"/claims/" + c.ID.String():    {"Information the payer asks for", "missing-info", "CR-1", "Payments", "195.50"},
+		"/claims/" + c.ID.String():    {"The payer asks for information", "missing-info", "CR-1", "Payments", "195.50"},
 		"/inbox":                      {"communication-request", "PAY-1", "AUTH-9"},
 		"/inbox?event=claim-response": {"None."},
 		"/inbox?unmatched=1":          {"None."},

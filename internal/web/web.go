@@ -47,12 +47,16 @@ type Options struct {
 
 // Server serves the pages. It is safe for concurrent use.
 type Server struct {
-	opt     Options
-	core    *actions.Core
-	door    *signin.Door
-	queues  *queueWatch
-	pages   *pages
-	handler http.Handler
+	opt    Options
+	core   *actions.Core
+	door   *signin.Door
+	queues *queueWatch
+	pages  *pages
+	claims claimWatch
+	live   *live
+	// bulkBegun wakes those who work bulk runs off.
+	bulkBegun chan struct{}
+	handler   http.Handler
 }
 
 // New makes the pages. It does not dial.
@@ -61,6 +65,7 @@ func New(o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, queues: newQueueWatch(o.Queue.Inspector(), o.Now)}
+	s.live, s.bulkBegun = newLive(o.Store.Pulse, o.Log), make(chan struct{}, 1)
 	var err error
 	s.door, err = signin.New(signin.Options{
 		Record: o.Store, Redis: o.Redis, Site: Source, Base: o.Address, Users: o.Users, Provider: o.Provider, Pages: signInPages{s}, NoPage: noPage,
@@ -79,9 +84,15 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.handler = secured(s.door.SameOrigin(s.routes(queues)))
+	s.handler = secured(s.speaking(s.door.SameOrigin(s.routes(queues))))
 	return s, nil
 }
+
+// Run works bulk runs off until ctx ends. Pages are served without it, too.
+func (s *Server) Run(ctx context.Context) { s.core.WorkOffBulk(ctx, s.bulkBegun, s.opt.Log) }
+
+// EndStreams ends the streams of pages that listen, which would keep a server from ending. New ones are refused.
+func (s *Server) EndStreams() { s.live.close() }
 
 // ServeHTTP serves the pages.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
@@ -91,14 +102,22 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("GET /{$}", s.overview)
 	own.HandleFunc("GET /claims", s.claimList)
 	own.HandleFunc("GET /claims/{id}", s.claimPage)
+	own.HandleFunc("GET /messages/{id}", s.messagePage)
+	own.HandleFunc("GET /messages/{id}/body", s.messageBody)
+	own.HandleFunc("GET /live", s.stream)
 	own.HandleFunc("GET /eligibility", s.checkList)
 	own.HandleFunc("GET /eligibility/{id}", s.checkPage)
 	own.HandleFunc("GET /dead", s.letterList)
+	own.HandleFunc("GET /dead/bulk", s.bulkPreview)
+	own.HandleFunc("POST /dead/bulk", s.door.Form(signin.Operator, s.bulkBegin))
+	own.HandleFunc("GET /dead/bulk/{id}", s.bulkRun)
+	own.HandleFunc("POST /dead/bulk/{id}/stop", s.door.Form(signin.Operator, s.bulkStop))
 	own.HandleFunc("GET /dead/{id}", s.letterPage)
 	own.HandleFunc("POST /dead/{id}/retry", s.form(signin.Operator, s.decide("retry", s.core.Retry)))
 	own.HandleFunc("POST /dead/{id}/discard", s.form(signin.Operator, s.decide("discard", s.core.Discard)))
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
+	own.HandleFunc("POST /notifications/{id}/resend", s.door.Form(signin.Operator, s.resend))
 	own.HandleFunc("GET /inbox", s.inbox)
 	own.HandleFunc("GET /payments", s.paymentList)
 	own.HandleFunc("GET /payments/{id}", s.paymentPage)
@@ -125,7 +144,7 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")

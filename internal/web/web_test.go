@@ -47,13 +47,14 @@ type site struct {
 	pool  *pgxpool.Pool
 	redis *redis.Client
 	queue *broker.Queue
+	web   *web.Server
 }
 
 func users(t testing.TB) *signin.Users {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	require.NoError(t, err)
-	u, err := signin.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s", hash, hash, hash))
+	u, err := signin.ParseUsers(fmt.Sprintf("amal:operator:%s\n  vera:viewer:%s olga:operator:%s nora:privacy:%s huda:operator+privacy:%s", hash, hash, hash, hash, hash))
 	require.NoError(t, err)
 	return u
 }
@@ -75,7 +76,8 @@ func open(t testing.TB, change ...func(*web.Options)) *site {
 	var err error
 	h, err = web.New(o)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	s.web = h
+	t.Cleanup(func() { h.EndStreams(); s.Close() })
 	return s
 }
 
