@@ -67,7 +67,19 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if p.app.RedisAway != nil {
 		log.WarnContext(ctx, "started without Redis", slog.String("error", p.app.RedisAway.Error()))
 	}
+	registry := telemetry.Registry(app.Version())
+	counts := actions.NewCounts(registry)
+	core, err := p.app.Core()
+	if err != nil {
+		return nil, err
+	}
+	core.Metrics = counts
+	roles, err := permissions(cfg)
+	if err != nil {
+		return nil, err
+	}
 	pages, err := web.New(web.Options{
+		Core: core, Roles: roles,
 		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Provider: provider, Address: cfg.MonitorURL, Log: log,
 		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure,
 	})
@@ -79,13 +91,6 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		return nil, err
 	}
 	p.pages.server.RegisterOnShutdown(pages.EndStreams)
-	registry := telemetry.Registry(app.Version())
-	counts := actions.NewCounts(registry)
-	core, err := p.app.Core()
-	if err != nil {
-		return nil, err
-	}
-	core.Metrics = counts
 	routes, err := p.actionRoutes(cfg, core, counts, users, provider, log)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func TestAPersonBringsAClaimBackFromItsCard(t *testing.T) {
 
 	// The whole trail is on the claim's page.
 	step(chromedp.Navigate("http://"+pages+"/claims/"+claim), chromedp.WaitVisible("main a.button"), chromedp.Click("main a.button"), chromedp.WaitVisible("#username"),
-		chromedp.SendKeys("#username", "noura@hospital.example"), chromedp.SendKeys("#password", "her password"), chromedp.Click("#submit"), chromedp.WaitVisible("#answers"))
+		chromedp.SendKeys("#username", "noura@hospital.example"), chromedp.SendKeys("#password", "her password"), chromedp.Click("#submit"), chromedp.WaitVisible("#timeline"))
 	picture("claim")
 	text, err := chromedp.Run(ctx, chromedp.Text("main"))
 	require.NoError(t, err)

@@ -143,10 +143,12 @@ type Notification struct {
 	// State is that of the alert it is about, or "notice".
 	State        AlertState
 	DeadLetterID *uuid.UUID
+	// AlertKey says what it is about: AlertID makes the alert's id of it.
+	AlertKey string
 }
 
 const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
-	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id`
+	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id, alert_key`
 
 func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)

@@ -208,7 +208,7 @@ func (s *Server) decisions(ctx context.Context, id uuid.UUID, messages []store.M
 		targets = append(targets, m.ID.String())
 	}
 	for _, n := range notes {
-		targets = append(targets, n.ID.String())
+		targets = append(targets, n.ID.String(), store.AlertID(n.AlertKey).String())
 	}
 	found, err := s.opt.Store.ActionsOn(ctx, targets...)
 	return letters, found, err

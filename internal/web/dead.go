@@ -143,7 +143,16 @@ var results = map[string]result{
 	"stopped":      {true, say("It was stopped. What was decided before stays decided.")},
 	"over":         {false, say("It was over already.")},
 	"nothing":      {false, say("No open dead letter is chosen any more. Nothing was changed.")},
-	"bad-rate":     {false, say("The rate must be between 1 and 6000 a minute.")},
+	"not-possible": {false, say("That is not possible any more: see its state. Nothing was changed.")},
+
+	"alert-acknowledge": {true, say("Acknowledged: it is not told again for a while.")},
+	"alert-escalate":    {true, say("Escalated: the next group hears of it.")},
+	"alert-retry":       {true, say("It will be tried again with a fresh budget of attempts.")},
+	"alert-discard":     {true, say("It was given up.")},
+	"alert-poll":        {true, say("The mailbox is asked now.")},
+	"alert-resolve":     {true, say("Resolved.")},
+
+	"bad-rate": {false, say("The rate must be between 1 and 6000 a minute.")},
 }
 
 // resultOf returns the result that an address names, nil for none.

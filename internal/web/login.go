@@ -20,6 +20,9 @@ type signInPages struct{ s *Server }
 
 // SignIn shows the sign-in page.
 func (p signInPages) SignIn(w http.ResponseWriter, r *http.Request, status int, f signin.Form) {
+	if f.Error != "" {
+		f.Error = say(f.Error).in(languageOf(r.Context()))
+	}
 	p.s.render(w, r, status, "login", "Sign in", f)
 }
 

@@ -65,6 +65,8 @@ type notificationPage struct {
 	// Decide is true when this user may decide, Resend when there is something to send again.
 	Decide, Resend bool
 	User           *session
+	Alert          store.Alert
+	Verbs          []verbButton
 }
 
 // notificationPage shows one notification, or all that went out in one digest card, which links here.
@@ -92,7 +94,16 @@ func (s *Server) notificationPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.One, p.Proof, p.Card = &one, proof, readCard(one.Card)
-	if p.Actions, err = s.opt.Store.ActionsOn(r.Context(), id.String()); err != nil {
+	if p.Alert, err = s.opt.Store.AlertOf(r.Context(), id); err != nil {
+		s.failed(w, r, err)
+		return
+	}
+	p.Verbs = s.verbsFor(p.Alert, p.User)
+	targets := []string{id.String(), p.Alert.ID.String()}
+	if p.Alert.LetterID != nil {
+		targets = append(targets, p.Alert.LetterID.String())
+	}
+	if p.Actions, err = s.opt.Store.ActionsOn(r.Context(), targets...); err != nil {
 		s.failed(w, r, err)
 		return
 	}

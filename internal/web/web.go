@@ -39,6 +39,10 @@ type Options struct {
 	Log      *slog.Logger
 	// Environment and Version are shown at the foot of each page.
 	Environment, Version string
+	// Core carries out decisions; nil makes one that escalates in the order of actions.DefaultChain and pages nobody.
+	Core *actions.Core
+	// Roles are what verbs about alerts need.
+	Roles actions.Permissions
 	// InsecureCookies lets the session travel over http.
 	InsecureCookies bool
 	// Now is the clock; nil means time.Now.
@@ -64,7 +68,10 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opt: o, core: &actions.Core{Store: o.Store, Queue: o.Queue}, queues: newQueueWatch(o.Queue.Inspector(), o.Now)}
+	if o.Core == nil {
+		o.Core = &actions.Core{Store: o.Store, Queue: o.Queue, Log: o.Log}
+	}
+	s := &Server{opt: o, core: o.Core, queues: newQueueWatch(o.Queue.Inspector(), o.Now)}
 	s.live, s.bulkBegun = newLive(o.Store.Pulse, o.Log), make(chan struct{}, 1)
 	var err error
 	s.door, err = signin.New(signin.Options{
@@ -118,6 +125,7 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
 	own.HandleFunc("POST /notifications/{id}/resend", s.door.Form(signin.Operator, s.resend))
+	own.HandleFunc("POST /notifications/{id}/alert", s.door.Form(signin.Viewer, s.act))
 	own.HandleFunc("GET /inbox", s.inbox)
 	own.HandleFunc("GET /payments", s.paymentList)
 	own.HandleFunc("GET /payments/{id}", s.paymentPage)
