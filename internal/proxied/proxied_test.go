@@ -33,7 +33,7 @@ func TestTrust(t *testing.T) {
 	} {
 		got := ""
 		h := proxied.Trust(proxies, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr }))
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.RemoteAddr = x.remote
 		for _, f := range x.forward {
 			r.Header.Add("X-Forwarded-For", f)

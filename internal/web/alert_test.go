@@ -48,8 +48,13 @@ func TestAnAlertIsActedOn(t *testing.T) {
 	status, _ = press(amal, "format", "x")
 	require.Equal(t, http.StatusBadRequest, status)
 	for _, x := range []struct{ verb, reason, result string }{
-		{"retry", "", "no-reason"}, {"acknowledge", "", "alert-acknowledge"}, {"acknowledge", "", "already"}, {"retry", "NPHIES is back", "alert-retry"},
-		{"retry", "again", "already"}, {"resolve", "", "alert-resolve"}, {"escalate", "", "not-possible"},
+		{"retry", "", "no-reason"},
+		{"acknowledge", "", "alert-acknowledge"},
+		{"acknowledge", "", "already"},
+		{"retry", "NPHIES is back", "alert-retry"},
+		{"retry", "again", "already"},
+		{"resolve", "", "alert-resolve"},
+		{"escalate", "", "not-possible"},
 	} {
 		status, to := press(amal, x.verb, x.reason)
 		require.Equal(t, http.StatusSeeOther, status)
