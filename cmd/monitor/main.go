@@ -26,7 +26,8 @@ Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead le
 Those named in MONITOR_USERS may sign in: viewers look, operators decide. /livez and /readyz need no login.
 Sign-ins last 8 hours and are kept in PostgreSQL: they survive a restart and hold for all monitors.
 ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons of cards (ACTION_BASE_URL, ACTION_LINK_KEYS), the signed API
-(ACTION_API_KEYS) and Alertmanager's webhook (ALERTMANAGER_TOKEN), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
+(ACTION_API_KEYS), Alertmanager's webhook (ALERTMANAGER_TOKEN), the bot in Teams (TEAMS_BOT_APP_ID), an outgoing webhook of Teams
+(TEAMS_OUTGOING_TOKEN) and flows (FLOW_AUDIENCE), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.
 
   --version       print the version

@@ -216,6 +216,9 @@ func fields(verb string, data map[string]any) (s sent, ok bool) {
 	return s, ok && (actions.Verb(name).Valid() || s.verb == cards.VerbView)
 }
 
+// stepSubmit stands for a client that can show no form.
+const stepSubmit = "submit"
+
 // by fills in who sent it, and where.
 func (s sent) by(a Activity, r *http.Request, request string) sent {
 	s.who = actions.Actor{ID: a.From.AADObjectID, Name: a.From.Name, Tenant: a.tenants()[0]}
@@ -327,6 +330,9 @@ func repetition(s sent) string {
 // ask returns the next question before a verb that needs a reason, nil when all is answered, or when it would not be possible anyway.
 func (m *Messages) ask(ctx context.Context, n store.Notification, a store.Alert, s sent) *answer {
 	reason := strings.TrimSpace(s.reason)
+	if s.step == stepSubmit {
+		return nil
+	}
 	if !slices.Contains(actions.Offered(a), actions.Verb(s.verb)) {
 		if reason != "" {
 			return nil
@@ -424,7 +430,7 @@ func (m *Messages) message(ctx context.Context, r *http.Request, a Activity, req
 		return nil
 	}
 	// It has no form of its own: a reason cannot be asked for, so the core refuses what needs one, on record.
-	s.step, s.reason = cards.StepConfirm, strings.TrimSpace(s.reason)
+	s.step = stepSubmit
 	out := m.handle(ctx, s.by(a, r, request), verb)
 	if out.StatusCode >= http.StatusInternalServerError {
 		return errors.New("the record does not answer")

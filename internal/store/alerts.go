@@ -138,7 +138,7 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		if AlertState(r.State) == AlertNotice {
 			continue
 		}
-		a.State, a.Version, a.Priority, a.ClaimID = AlertState(r.State), r.Version, cards.Priority(r.Priority), r.ClaimID
+		a.State, a.Version, a.Priority, a.ClaimID = AlertState(r.State), max(a.Version, r.Version), cards.Priority(r.Priority), r.ClaimID
 		if r.LetterID != nil {
 			a.LetterID = r.LetterID
 		}

@@ -86,8 +86,9 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			}
 			// The id follows from the key: of two that write at once, either constraint may stop the second.
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, created_at)
-				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16, clock_timestamp())
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, created_at, version)
+				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16, clock_timestamp(),
+					coalesce((SELECT max(version) FROM teams_notifications WHERE alert_key = $14), 0))
 				ON CONFLICT DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
 				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept)
