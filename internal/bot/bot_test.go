@@ -663,3 +663,66 @@ func TestOperators(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 }
+
+func TestChangesThatCannotBe(t *testing.T) {
+	s := open(t)
+	s.install()
+	n, _ := s.dead()
+	again := func() {
+		_, err := s.pool.Exec(t.Context(), `UPDATE teams_notifications SET version = version + 1 WHERE id = $1`, n.ID)
+		require.NoError(t, err)
+	}
+	status := atomic.Int64{}
+	status.Store(500)
+	s.Answer = func(r *http.Request) int {
+		if r.Method == http.MethodPut {
+			return int(status.Load())
+		}
+		return 0
+	}
+	again()
+	testenv.Eventually(t, func() bool {
+		require.NoError(t, s.drain.Drain(t.Context(), channel))
+		return s.count(`SELECT count(*) FROM teams_notifications WHERE activity_id IS NOT NULL AND activity_version = version AND id = $1`, n.ID) == 1
+	}, "after some tries the change is given up")
+	require.Len(t, s.Refused(), 8)
+	require.Equal(t, 1, s.Messages()[0].Versions)
+	status.Store(0)
+	again() // the next change of state is tried anew
+	require.NoError(t, s.drain.Drain(t.Context(), channel))
+	require.Equal(t, 2, s.Messages()[0].Versions)
+	status.Store(404)
+	again()
+	require.NoError(t, s.drain.Drain(t.Context(), channel))
+	require.Zero(t, s.count(`SELECT count(*) FROM teams_notifications WHERE activity_id IS NOT NULL`), "somebody deleted the message")
+}
+
+// slowCore takes its time.
+type slowCore struct {
+	bot.Core
+	release chan struct{}
+	done    chan struct{}
+}
+
+func (c slowCore) Do(ctx context.Context, cmd actions.Command) (actions.Result, error) {
+	<-c.release
+	r, err := c.Core.Do(ctx, cmd)
+	close(c.done)
+	return r, err
+}
+
+func TestWhatTakesLongGoesOn(t *testing.T) {
+	s := open(t)
+	s.install()
+	n, card := s.dead()
+	m := s.route.Config.Handler.(*http.ServeMux)
+	h, _ := m.Handler(httptest.NewRequest(http.MethodPost, bot.Path, nil))
+	slow := slowCore{h.(*bot.Messages).Core, make(chan struct{}), make(chan struct{})}
+	h.(*bot.Messages).Core, h.(*bot.Messages).Within = slow, 10*time.Millisecond
+	out := s.press(buttons(t, card)["alert.acknowledge"], nil, nil)
+	require.Equal(t, "application/vnd.microsoft.activity.message", out.Type)
+	require.Contains(t, string(out.Value), "goes on")
+	close(slow.release)
+	<-slow.done
+	require.Equal(t, store.AlertAcknowledged, s.alert(n).State)
+}

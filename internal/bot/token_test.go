@@ -147,7 +147,7 @@ func TestWrongTokens(t *testing.T) {
 		return x
 	}
 	flipped := []byte(parts[2])
-	flipped[10] ^= 1
+	flipped[10] = map[bool]byte{true: 'A', false: 'B'}[flipped[10] == 'B']
 	for _, c := range []struct {
 		name, token string
 		activity    bot.Activity
