@@ -3,6 +3,7 @@ package cards
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -108,15 +109,11 @@ const maxReason = 500
 // execute is a button with its fallback for clients that do not know Action.Execute.
 func execute(w Language, title phrase, p Press, alert string, more map[string]string, fallback bool) executeAction {
 	data := map[string]string{FieldAlert: alert, FieldToken: p.Token}
-	for k, v := range more {
-		data[k] = v
-	}
+	maps.Copy(data, more)
 	a := executeAction{Type: "Action.Execute", Title: string(w.say(title)), Verb: "alert." + string(p.Verb), Data: data}
 	if fallback {
 		plain := map[string]string{FieldVerb: a.Verb}
-		for k, v := range data {
-			plain[k] = v
-		}
+		maps.Copy(plain, data)
 		a.Fallback = submitAction{Type: "Action.Submit", Title: a.Title, Data: plain}
 	}
 	return a

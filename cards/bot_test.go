@@ -52,8 +52,12 @@ func TestCardsOfTheBot(t *testing.T) {
 			card, err := Render(c.event(t), l)
 			require.NoError(t, err)
 			for _, s := range []Standing{
-				{}, {State: "acknowledged", By: "Amal *b* [x](https://evil.example)", At: time.Now(), Note: "Done <at>all</at>"}, {State: "escalated"}, {State: "retrying", By: "x", Reason: strings.Repeat("ü", 600)},
-				{State: "discarded", By: "أمل", Reason: "[x](https://evil.example)"}, {State: "resolved"},
+				{},
+				{State: "acknowledged", By: "Amal *b* [x](https://evil.example)", At: time.Now(), Note: "Done <at>all</at>"},
+				{State: "escalated"},
+				{State: "retrying", By: "x", Reason: strings.Repeat("ü", 600)},
+				{State: "discarded", By: "أمل", Reason: "[x](https://evil.example)"},
+				{State: "resolved"},
 			} {
 				out, err := Interactive(card, s, "0190a8f0-0000-7000-8000-000000000000", presses(VerbAcknowledge, VerbEscalate, VerbRetry, VerbResolve, VerbDiscard, VerbView))
 				require.NoError(t, err, name)

@@ -95,7 +95,9 @@ func TestTheBotFromTheCardToTheDecision(t *testing.T) {
 	})
 	require.Equal(t, http.StatusOK, status, string(body))
 	require.Contains(t, string(body), "Acknowledged by Amal")
-	testenv.Eventually(t, func() bool { return dead().Versions > before && strings.Contains(string(dead().Body), "Acknowledged by Amal") }, "the card changes for everyone")
+	testenv.Eventually(t, func() bool {
+		return dead().Versions > before && strings.Contains(string(dead().Body), "Acknowledged by Amal")
+	}, "the card changes for everyone")
 	require.Equal(t, 1, s.count(`SELECT count(*) FROM operator_actions WHERE target_kind = 'alert' AND verb = 'acknowledge' AND outcome = 'applied' AND source = 'bot'
 		AND detail->>'actor_id' = 'oid-amal' AND detail->>'tenant' = 'the-tenant'`))
 	for _, c := range s.sim.Cards() {

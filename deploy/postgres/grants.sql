@@ -10,6 +10,7 @@ REVOKE INSERT, UPDATE ON goose_db_version FROM nphiesq_app;                    -
 GRANT DELETE ON pauses TO nphiesq_app;                                         -- a pause that has ended
 GRANT DELETE ON teams_notifications TO nphiesq_app;                            -- TEAMS_AUDIT_RETENTION_DAYS
 GRANT DELETE ON leases TO nphiesq_app;                                         -- work that is done
+GRANT DELETE ON bot_conversations TO nphiesq_app;                              -- the bot was removed from a team
 
 -- Dashboards: everything but the messages, which hold personal health data.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO nphiesq_read;

@@ -203,7 +203,7 @@ func (f *Flow) failed(reason string) {
 // refuse answers a call without a good token of Entra's, with a text that is the same for all reasons of one status.
 func (f *Flow) refuse(ctx context.Context, w http.ResponseWriter, err error, request, from string) {
 	reason, signed := "other", false
-	if r, ok := errors.AsType[*bot.Refusal](err); ok {
+	if r, ok := errors.AsType[*bot.RefusalError](err); ok {
 		reason, signed = r.Reason, r.Signed
 	}
 	f.failed(reason)

@@ -36,7 +36,8 @@ const outgoingRoute = "outgoing"
 const (
 	maxOutgoing    = 64 << 10
 	outgoingSkew   = 5 * time.Minute
-	outgoingWithin = 4 * time.Second // Teams waits 5 s
+	outgoingBy     = 4500 * time.Millisecond // Teams waits 5 s
+	outgoingWithin = 3 * time.Second         // for a command, before the answer is that it goes on
 )
 
 // Operators say who may do what from within Teams, by Entra object id.
@@ -117,14 +118,19 @@ var activityID = regexp.MustCompile(`^[A-Za-z0-9:;=@._|-]{1,200}$`)
 
 // ServeHTTP answers 200 with a message that a person understands once the call is known to be Teams'; else 401, 403, 405, 413, 429.
 func (o *Outgoing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, request, from := r.Context(), rand.Text(), ratelimit.Address(r.RemoteAddr)
+	ctx, cancel := context.WithTimeout(r.Context(), outgoingBy)
+	defer cancel()
+	request, from := rand.Text(), ratelimit.Address(r.RemoteAddr)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		problem(w, http.StatusMethodNotAllowed, "method", "Only POST.", request)
 		return
 	}
 	if o.Failures != nil {
-		if wait, err := o.Failures.Blocked(ctx, from); err == nil && wait > 0 { // with Redis away the signature is guard enough
+		look, stop := context.WithTimeout(ctx, time.Second)
+		wait, err := o.Failures.Blocked(look, from)
+		stop()
+		if err == nil && wait > 0 { // with Redis away the signature is guard enough
 			w.Header().Set("Retry-After", retryAfter(wait))
 			problem(w, http.StatusTooManyRequests, "too_many_failures", "Too many calls from this address were not signed well.", request)
 			return
@@ -144,10 +150,8 @@ func (o *Outgoing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if o.Now != nil {
 		now = o.Now()
 	}
+	err = json.Unmarshal(body, &a)
 	age := now.Sub(a.Timestamp)
-	if err = json.Unmarshal(body, &a); err == nil {
-		age = now.Sub(a.Timestamp)
-	}
 	tenants := slices.DeleteFunc([]string{a.ChannelData.Tenant.ID, a.Conversation.TenantID}, func(t string) bool { return t == "" })
 	allowed := func(t string) bool {
 		return slices.ContainsFunc(o.Tenants, func(s string) bool { return strings.EqualFold(s, t) })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -26,8 +27,8 @@ import (
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/bot"
 	"github.com/claimlinc/nphiesq/internal/broker"
-	"github.com/claimlinc/nphiesq/internal/nphiessim"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/nphiessim"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
@@ -157,9 +158,7 @@ func (s *site) activity(kind string, change map[string]any) map[string]any {
 		"conversation": map[string]any{"id": runtime + ";messageid=1", "tenantId": tenant},
 		"channelData":  map[string]any{"tenant": map[string]any{"id": tenant}, "team": map[string]any{"id": general}, "channel": map[string]any{"id": runtime}},
 	}
-	for k, v := range change {
-		a[k] = v
-	}
+	maps.Copy(a, change)
 	return a
 }
 
@@ -215,18 +214,12 @@ func (a said) card(t *testing.T) map[string]any {
 func (s *site) press(button map[string]any, more map[string]any, change map[string]any) said {
 	s.t.Helper()
 	data := map[string]any{}
-	for k, v := range button["data"].(map[string]any) {
-		data[k] = v
-	}
-	for k, v := range more {
-		data[k] = v
-	}
+	maps.Copy(data, button["data"].(map[string]any))
+	maps.Copy(data, more)
 	a := s.activity("invoke", map[string]any{
 		"name": "adaptiveCard/action", "value": map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": button["verb"], "data": data}, "trigger": "manual"},
 	})
-	for k, v := range change {
-		a[k] = v
-	}
+	maps.Copy(a, change)
 	status, body := s.post(a)
 	require.Equal(s.t, http.StatusOK, status, string(body))
 	var out said
@@ -434,7 +427,7 @@ func TestWhatIsNotOursIsRefused(t *testing.T) {
 	s.install()
 	n, card := s.dead()
 	_, other := s.dead()
-	ack, retry := buttons(t, card)["alert.acknowledge"], buttons(t, card)["alert.retry"]
+	ack := buttons(t, card)["alert.acknowledge"]
 	elsewhere := s.press(ack, nil, map[string]any{"conversation": map[string]any{"id": "19:copy@thread.tacv2", "tenantId": tenant}})
 	require.Equal(t, 403, elsewhere.StatusCode)
 	require.Contains(t, string(elsewhere.Value), "copied")
@@ -462,7 +455,6 @@ func TestWhatIsNotOursIsRefused(t *testing.T) {
 	require.Contains(t, text(renewed), "too old")
 	s.link.Store(0)
 	require.Equal(t, store.AlertOpen, s.alert(n).State)
-	_ = retry
 }
 
 func TestDiscardAsksTwice(t *testing.T) {
@@ -560,7 +552,7 @@ func TestTheWebhookStandsIn(t *testing.T) {
 	for _, status := range []int{401, 403, 404} {
 		s := open(t)
 		s.install()
-		s.Answer = func(r *http.Request) int { return status }
+		s.Answer = func(*http.Request) int { return status }
 		n, _ := s.dead()
 		require.Len(t, s.webhook.Cards(), 1, "%d: %v %s", status, s.webhook.RefusedPosts(), s.logged())
 		require.Empty(t, s.Messages())
@@ -716,7 +708,7 @@ func TestWhatTakesLongGoesOn(t *testing.T) {
 	s.install()
 	n, card := s.dead()
 	m := s.route.Config.Handler.(*http.ServeMux)
-	h, _ := m.Handler(httptest.NewRequest(http.MethodPost, bot.Path, nil))
+	h, _ := m.Handler(httptest.NewRequestWithContext(t.Context(), http.MethodPost, bot.Path, nil))
 	slow := slowCore{h.(*bot.Messages).Core, make(chan struct{}), make(chan struct{})}
 	h.(*bot.Messages).Core, h.(*bot.Messages).Within = slow, 10*time.Millisecond
 	out := s.press(buttons(t, card)["alert.acknowledge"], nil, nil)

@@ -143,7 +143,7 @@ func (t *Transport) Address(ctx context.Context, conversation string) (to notify
 		return to, false, nil
 	}
 	to, err = notify.ConversationURL(c.ServiceURL, conversation)
-	return to, err == nil, nil //nolint:nilerr // an address that cannot be used is none
+	return to, err == nil, nil // an address that cannot be used is none
 }
 
 // Card is a row's card for a conversation.

@@ -29,8 +29,8 @@ var (
 	ErrKeys = errors.New("bot: the signing keys cannot be had")
 )
 
-// Refusal is an error of a validator with the word that metrics count it by.
-type Refusal struct {
+// RefusalError is an error of a validator with the word that metrics count it by.
+type RefusalError struct {
 	// Reason is from a closed set.
 	Reason string
 	// Signed is true when the token was signed by a key that we trust: then the address it came from is Microsoft's, and must not
@@ -39,13 +39,13 @@ type Refusal struct {
 	err    error
 }
 
-func (r *Refusal) Error() string { return r.err.Error() + ": " + r.Reason }
+func (r *RefusalError) Error() string { return r.err.Error() + ": " + r.Reason }
 
 // Unwrap returns ErrToken, ErrPolicy or ErrKeys.
-func (r *Refusal) Unwrap() error { return r.err }
+func (r *RefusalError) Unwrap() error { return r.err }
 
 func refuse(err error, reason string, signed bool) error {
-	return &Refusal{Reason: reason, Signed: signed, err: err}
+	return &RefusalError{Reason: reason, Signed: signed, err: err}
 }
 
 // Times of the keys.

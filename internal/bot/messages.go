@@ -31,9 +31,12 @@ const Path = "/api/messages"
 // maxBody is the largest activity, in bytes.
 const maxBody = 64 << 10
 
-// answerWithin is how long a command may take before its answer is that it goes on: Teams waits 5 s. goesOn is how long it may go on.
+// answerBy is when an answer is due: Teams waits 5 s. answerWithin is how long a command may take before its answer is that it goes on, and
+// goesOn how long it may go on.
 const (
-	answerWithin = 4 * time.Second
+	answerBy     = 4500 * time.Millisecond
+	lookFor      = time.Second // for failures of an address, in Redis
+	answerWithin = 3500 * time.Millisecond
 	goesOn       = 30 * time.Second
 )
 
@@ -64,7 +67,7 @@ type Messages struct {
 	Log      *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Within is how long a command may take before Teams is told that it goes on; 0 for 4 s.
+	// Within is how long a command may take before Teams is told that it goes on; 0 for 3.5 s.
 	Within time.Duration
 }
 
@@ -104,7 +107,9 @@ func fails(status int, code, text string) answer {
 // ServeHTTP answers 200 once an activity is let in, whatever became of it: that stands in the body. Else 400, 401, 403, 405, 413, 415, 429 with
 // Retry-After, 503, and no reason.
 func (m *Messages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, request, from := r.Context(), rand.Text(), ratelimit.Address(r.RemoteAddr)
+	ctx, cancel := context.WithTimeout(r.Context(), answerBy)
+	defer cancel()
+	request, from := rand.Text(), ratelimit.Address(r.RemoteAddr)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodPost {
@@ -113,7 +118,10 @@ func (m *Messages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.Failures != nil {
-		if wait, err := m.Failures.Blocked(ctx, from); err == nil && wait > 0 { // with Redis away the signature is guard enough
+		look, stop := context.WithTimeout(ctx, lookFor)
+		wait, err := m.Failures.Blocked(look, from)
+		stop()
+		if err == nil && wait > 0 { // with Redis away the signature is guard enough
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(wait, time.Second).Seconds()))))
 			http.Error(w, "Too many calls from this address were not signed.", http.StatusTooManyRequests)
 			return
@@ -174,7 +182,7 @@ func (m *Messages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // refuse answers what is not let in: the same for all reasons of one status.
 func (m *Messages) refuse(ctx context.Context, w http.ResponseWriter, err error, request, from string) {
 	reason, signed := "other", false
-	if r, ok := errors.AsType[*Refusal](err); ok {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		reason, signed = r.Reason, r.Signed
 	}
 	if m.Metrics != nil {

@@ -156,7 +156,7 @@ type Signed struct{ verified }
 // Authenticate checks the token of a request by itself: steps 1 to 3 of section 6.2 of the protocol. What it came with must pass Permit,
 // too.
 //
-// Errors are a *Refusal that wraps ErrToken or ErrKeys.
+// Errors are a *RefusalError that wraps ErrToken or ErrKeys.
 func (f *Framework) Authenticate(r *http.Request) (Signed, error) {
 	v, err := verify(r.Context(), r, f.keys, []string{f.set.AppID}, []string{f.set.Issuer}, f.set.Now())
 	return Signed{v}, err
@@ -164,7 +164,7 @@ func (f *Framework) Authenticate(r *http.Request) (Signed, error) {
 
 // Permit checks an activity against the token it came with and against the settings: steps 4 to 6.
 //
-// Errors are a *Refusal that wraps ErrToken or ErrPolicy.
+// Errors are a *RefusalError that wraps ErrToken or ErrPolicy.
 func (f *Framework) Permit(s Signed, a Activity) error {
 	if !s.servedBy(a.ServiceURL) {
 		return refuse(ErrToken, reasonServiceURL, true)
@@ -276,7 +276,7 @@ func NewEntra(s EntraSettings) (*Entra, error) {
 // Authenticate checks the token of a request: RS256 by a key of its tenant, issuer (v1 or v2) of that tenant, audience, times, tenant and
 // app.
 //
-// Errors are a *Refusal that wraps ErrToken, ErrPolicy or ErrKeys.
+// Errors are a *RefusalError that wraps ErrToken, ErrPolicy or ErrKeys.
 func (e *Entra) Authenticate(r *http.Request) (App, error) {
 	raw, ok := bearer(r)
 	if !ok {

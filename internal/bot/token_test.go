@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -79,7 +80,7 @@ func invoke() bot.Activity {
 
 // check is what the route does with a token and an activity.
 func check(f *bot.Framework, token string, a bot.Activity) error {
-	r := httptest.NewRequest(http.MethodPost, "/api/messages", nil)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/api/messages", nil)
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -194,7 +195,7 @@ func TestWrongTokens(t *testing.T) {
 	} {
 		err := check(f, c.token, c.activity)
 		require.ErrorIs(t, err, c.want, c.name)
-		var r *bot.Refusal
+		var r *bot.RefusalError
 		require.ErrorAs(t, err, &r, c.name)
 		if c.reason != "" {
 			require.Equal(t, c.reason, r.Reason, c.name)
@@ -291,7 +292,7 @@ func TestTokensOfApps(t *testing.T) {
 		maps.Copy(claims, change)
 		token, err := a.Sign(key, claims, nil)
 		require.NoError(t, err)
-		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 		r.Header.Set("Authorization", "Bearer "+token)
 		got, err := e.Authenticate(r)
 		if err == nil {
