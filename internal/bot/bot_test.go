@@ -445,7 +445,9 @@ func TestWhatIsNotOursIsRefused(t *testing.T) {
 
 	// Who is no operator is told so, on record.
 	stranger := map[string]any{"from": map[string]any{"id": "29:vera", "aadObjectId": "oid-vera", "name": "Vera"}}
-	require.Contains(t, text(s.press(ack, nil, stranger).card(t)), "Your role does not permit that.")
+	refused := s.press(ack, nil, stranger).card(t)
+	require.Contains(t, text(refused), "Your role does not permit that.")
+	require.Empty(t, buttons(t, refused), "and has no buttons in their own view")
 	require.Contains(t, text(s.press(buttons(t, card)["alert.discard"], nil, nil).card(t)), "Your role does not permit that.", "an operator is no supervisor")
 	require.Equal(t, 2, s.count(`SELECT count(*) FROM operator_actions WHERE outcome = 'refused' AND detail->>'code' = 'not_permitted'`))
 

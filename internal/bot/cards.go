@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,19 +31,30 @@ type Painter struct {
 	Buttons actionlink.Buttons
 }
 
-// Card is a notification's card as it stands now, for a conversation: what was done, and buttons of what can be done. note is for one
-// reader, "" for none.
-func (p Painter) Card(ctx context.Context, n store.Notification, conversation, note string) (json.RawMessage, error) {
+// Reader is the one person who sees a card, if it is not everyone.
+type Reader struct {
+	// Note is what they are told, "" for nothing.
+	Note string
+	// May says which verbs they may use: they get no other buttons. nil: all.
+	May func(actions.Verb) bool
+}
+
+// Card is a notification's card as it stands now, for a conversation: what was done, and buttons of what can be done.
+func (p Painter) Card(ctx context.Context, n store.Notification, conversation string, r Reader) (json.RawMessage, error) {
 	a, err := p.Record.AlertOf(ctx, n.ID)
 	if err != nil {
 		return nil, err
 	}
-	presses, err := p.Buttons.Presses(n, conversation, verbs(n, a))
+	list := verbs(n, a)
+	if r.May != nil {
+		list = slices.DeleteFunc(list, func(v cards.Verb) bool { return v != cards.VerbView && !r.May(actions.Verb(v)) })
+	}
+	presses, err := p.Buttons.Presses(n, conversation, list)
 	if err != nil {
 		return nil, err
 	}
 	s := standing(n)
-	s.Note = note
+	s.Note = r.Note
 	return cards.Interactive(n.Card, s, n.ID.String(), presses)
 }
 
@@ -148,7 +160,7 @@ func (t *Transport) Address(ctx context.Context, conversation string) (to notify
 
 // Card is a row's card for a conversation.
 func (t *Transport) Card(ctx context.Context, n store.Notification, conversation string) ([]byte, error) {
-	return t.Painter.Card(ctx, n, conversation, "")
+	return t.Painter.Card(ctx, n, conversation, Reader{})
 }
 
 // Send posts a message, or changes the one that update names.

@@ -405,9 +405,9 @@ func (m *Messages) do(ctx context.Context, cmd actions.Command) (res actions.Res
 	}
 }
 
-// show is the card as it stands now.
+// show is the card as it stands now, with the buttons that the person may use.
 func (m *Messages) show(ctx context.Context, n store.Notification, s sent, note string) answer {
-	card, err := m.Painter.Card(ctx, n, s.conversation, note)
+	card, err := m.Painter.Card(ctx, n, s.conversation, Reader{note, func(v actions.Verb) bool { return m.Operators.May(s.who.ID, v) }})
 	if err != nil {
 		return m.away(ctx, s, err)
 	}
