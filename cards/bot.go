@@ -271,13 +271,14 @@ func Ask(card json.RawMessage, p Press, back Press, alert, note string) (json.Ra
 // Errors wrap ErrCard.
 func Confirm(card json.RawMessage, p Press, back Press, alert, reason string) (json.RawMessage, error) {
 	return form(card, "", func(w Language) ([]any, actionSet) {
-		return []any{
-				textBlock{Type: "TextBlock", Text: escape(string(w.say(discardWarning))), Wrap: true, Weight: "Bolder"},
-				textBlock{Type: "TextBlock", Text: escape(string(w.say(askYourWord))), Wrap: true},
-				quote(reason),
-			}, actionSet{Type: "ActionSet", ID: "actions", Actions: []executeAction{
-				execute(w, askConfirm, p, alert, map[string]string{FieldStep: StepConfirm, FieldReason: reason}, false), execute(w, askBack, back, alert, nil, false),
-			}}
+		body := []any{
+			textBlock{Type: "TextBlock", Text: escape(string(w.say(discardWarning))), Wrap: true, Weight: "Bolder"},
+			textBlock{Type: "TextBlock", Text: escape(string(w.say(askYourWord))), Wrap: true},
+			quote(reason),
+		}
+		return body, actionSet{Type: "ActionSet", ID: "actions", Actions: []executeAction{
+			execute(w, askConfirm, p, alert, map[string]string{FieldStep: StepConfirm, FieldReason: reason}, false), execute(w, askBack, back, alert, nil, false),
+		}}
 	})
 }
 
