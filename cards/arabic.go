@@ -7,6 +7,12 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"CRITICAL": "حرج", "HIGH": "مرتفع", "MEDIUM": "متوسط", "LOW": "منخفض", "INFO": "معلومة",
 	"RESOLVED": "تم الحل", "ACKNOWLEDGED": "تم الإقرار", "ESCALATED": "تم التصعيد", "RETRIED": "أعيدت المحاولة", "DISCARDED": "تم الاستبعاد",
 
+	// What was done, on cards of the bot, and its questions.
+	"Acknowledged": "تم الإقرار", "Acknowledged by %s": "أقرّ به: %s", "Escalated": "تم التصعيد", "Escalated by %s": "صعّده: %s", "Tried again": "أعيدت المحاولة",
+	"Tried again by %s": "أعاد المحاولة: %s", "Discarded": "تم الاستبعاد", "Discarded by %s": "استبعده: %s", "Resolved": "تم الحل", "Resolved by %s": "حلّه: %s",
+	askDiscard: "ما سبب الاستبعاد؟ يجب أن يفهم القرار من يأتي بعدك.", askRetry: "ما سبب إعادة المحاولة؟ يجب أن يفهم القرار من يأتي بعدك.",
+	askNext: "متابعة", askBack: "رجوع", askConfirm: "استبعاد نهائي", askYourWord: "السبب الذي كتبته:",
+
 	// Titles.
 	"Claim submitted": "تم إرسال المطالبة", "Claim approved": "تمت الموافقة على المطالبة", "Claim partly approved": "تمت الموافقة على جزء من المطالبة",
 	"Claim rejected": "رُفضت المطالبة", "Claim refused as invalid": "رُدّت المطالبة لعدم صحتها", "Authorization requested": "طُلبت الموافقة المسبقة",

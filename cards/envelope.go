@@ -60,7 +60,7 @@ func Summary(card json.RawMessage) string {
 	return c.FallbackText
 }
 
-// Minimal returns the card without everything but its header, footer and actions: what is sent once more when Teams found the
+// Minimal returns the card without everything but its header, footer, actions and what was done: what is sent once more when Teams found the
 // card too large. A card that is minimal already is returned as it is.
 //
 // Errors wrap ErrCard.
@@ -78,7 +78,7 @@ func Minimal(card json.RawMessage) (json.RawMessage, error) {
 			ID string `json:"id"`
 		}
 		_ = json.Unmarshal(e, &element) // without an id it is not kept
-		return element.ID != "header" && element.ID != "footer"
+		return !slices.Contains([]string{"header", "footer", "status", "actions"}, element.ID)
 	})
 	raw, err := marshal(body)
 	if err != nil {
@@ -90,6 +90,13 @@ func Minimal(card json.RawMessage) (json.RawMessage, error) {
 
 // check refuses what a webhook cannot show.
 func check(card json.RawMessage) error {
+	return checkWith(card, func(string, map[string]any, bool) (bool, error) { return false, nil })
+}
+
+// allowance says whether an action that is no link may stand in a card: known is false for those that it does not decide.
+type allowance func(kind string, action map[string]any, fallback bool) (known bool, err error)
+
+func checkWith(card json.RawMessage, more allowance) error {
 	var top struct {
 		Type string `json:"type"`
 	}
@@ -103,32 +110,36 @@ func check(card json.RawMessage) error {
 	if err := json.Unmarshal(card, &all); err != nil {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
-	return checkActions(all)
+	return checkActions(all, more, false)
 }
 
 // checkActions walks through every value: actions hide in containers, columns, text runs and the refresh property too.
-func checkActions(v any) error {
+func checkActions(v any, more allowance, fallback bool) error {
 	switch v := v.(type) {
 	case []any:
 		for _, e := range v {
-			if err := checkActions(e); err != nil {
+			if err := checkActions(e, more, false); err != nil {
 				return err
 			}
 		}
 	case map[string]any:
 		if t, _ := v["type"].(string); strings.HasPrefix(t, "Action.") {
 			if t == "Action.ShowCard" { // unfolds in the reader's own view; what is in it is checked, too
-				return checkActions(v["card"])
+				return checkActions(v["card"], more, false)
 			}
-			if t != "Action.OpenUrl" {
+			known, err := more(t, v, fallback)
+			if err != nil {
+				return err
+			}
+			if !known && t != "Action.OpenUrl" {
 				return fmt.Errorf("%w: %s", ErrActionNotSupportedByTransport, t)
 			}
-			if address, _ := v["url"].(string); !usable(address) {
+			if address, _ := v["url"].(string); !known && !usable(address) {
 				return fmt.Errorf("%w: Action.OpenUrl with an address that is neither https nor loopback", ErrActionNotSupportedByTransport)
 			}
 		}
-		for _, e := range v {
-			if err := checkActions(e); err != nil {
+		for name, e := range v {
+			if err := checkActions(e, more, name == "fallback"); err != nil {
 				return err
 			}
 		}

@@ -38,6 +38,9 @@ func (p *program) actionRoutes(cfg *config.Config, core *actions.Core, counts *a
 			Core:     core, Failures: limited("api"), Metrics: counts, Log: log,
 		})
 	}
+	if err := p.teamsRoutes(mux, cfg, core, counts, log); err != nil {
+		return nil, err
+	}
 	if cfg.ActionBaseURL == "" {
 		return mux, nil
 	}

@@ -27,7 +27,8 @@ People sign in with a password (MONITOR_USERS, MONITOR_USERS_FILE), through a pr
 viewers look, operators and supervisors decide, and only the role privacy sees patient data. /livez and /readyz need no sign-in.
 A sign-in lasts 8 hours. It stands in PostgreSQL: a restart ends none, and several monitors share them. See docs/sign-in.md.
 ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons of cards (ACTION_BASE_URL, ACTION_LINK_KEYS), the signed API
-(ACTION_API_KEYS) and Alertmanager's webhook (ALERTMANAGER_TOKEN), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
+(ACTION_API_KEYS), Alertmanager's webhook (ALERTMANAGER_TOKEN), the bot in Teams (TEAMS_BOT_APP_ID), an outgoing webhook of Teams
+(TEAMS_OUTGOING_TOKEN) and flows (FLOW_AUDIENCE), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.
 
   --version       print the version

@@ -39,7 +39,7 @@ func TestUsage(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{[]string{"--help"}, 0, "the pages behind buttons of cards", ""},
+		{[]string{"--help"}, 0, "ACTIONS_ADDR serves", ""},
 		{[]string{"--version"}, 0, "\n", ""},
 		{[]string{"--nonsense"}, 2, "", "Usage: monitor"},
 		{[]string{"serve"}, 2, "", "unknown arguments: serve"},
@@ -262,4 +262,40 @@ func TestStopsWithPagesThatListen(t *testing.T) {
 		began = time.Now()
 	})
 	require.Less(t, time.Since(began), stopWithin/2)
+}
+
+// TestWaysFromTeams: each route exists only when its settings are set, and is closed to those who prove nothing.
+func TestWaysFromTeams(t *testing.T) {
+	post := func(url string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("{}"))
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	routes := []string{"/api/messages", "/api/outgoing", "/api/v1/flow-actions"}
+	settings(t, hashed(t))
+	started(t, func(_, actions string) {
+		for _, r := range routes {
+			require.Equal(t, http.StatusNotFound, post(actions+r), r)
+		}
+	})
+	for name, value := range map[string]string{
+		"TEAMS_BOT_APP_ID": "app", "TEAMS_BOT_APP_SECRET": "hunter2", "TEAMS_BOT_TENANT": "tenant", "BOT_OPERATORS": "*", "ACTION_LINK_KEYS": "k1:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=",
+		"TEAMS_OUTGOING_TOKEN": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "FLOW_AUDIENCE": "api://x", "FLOW_APPS": "y",
+	} {
+		t.Setenv(name, value)
+	}
+	log := started(t, func(_, actions string) {
+		for _, r := range routes {
+			require.Equal(t, http.StatusUnauthorized, post(actions+r), r)
+			require.Equal(t, http.StatusMethodNotAllowed, status(t, actions+r), r)
+		}
+	})
+	require.NotContains(t, log, "hunter2")
+	t.Setenv("BOT_OPERATORS", "amal@example.com")
+	var stdout, stderr output
+	require.Equal(t, 1, run(t.Context(), nil, strings.NewReader(""), &stdout, &stderr))
+	require.Contains(t, stderr.String(), `BOT_OPERATORS: "amal@example.com" is not allowed; want Entra object ids`)
 }

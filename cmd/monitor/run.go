@@ -55,9 +55,10 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		return nil, &config.SettingError{Name: "TRUSTED_PROXIES", Problem: err.Error()}
 	}
 	p = &program{log: log}
+	opened := p // a return with an error leaves nil in p
 	defer func() {
 		if err != nil {
-			p.close()
+			opened.close()
 		}
 	}()
 	p.app, err = app.Await(ctx, log, cfg.StartWait.D(), func(ctx context.Context) (*app.App, error) { return app.OpenRecord(ctx, cfg, log, connections) }, func(error) {})

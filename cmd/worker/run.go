@@ -139,6 +139,7 @@ func (p *program) open(ctx context.Context) error {
 	})
 	p.reconciler = reconcile.New(a.Store, a.Queue, p.letters, handlers, log, reconcile.Options{
 		Interval: cfg.Reconcile.D(), Settle: settle, RecheckAfter: cfg.RecheckAfter.D(), OverdueStep: cfg.OverdueStep.D(), Licenses: cfg.Licenses(), Found: metrics.Finding, Now: a.Now,
+		Updates: cfg.BotAppID != "",
 	})
 	return nil
 }

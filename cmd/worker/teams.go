@@ -14,6 +14,7 @@ import (
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/actionlink"
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/bot"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
@@ -40,12 +41,6 @@ func registerTeams(ctx context.Context, p *program, registry *prometheus.Registr
 	if c.ActionBaseURL != "" && len(links) > 0 {
 		o.Buttons = actionlink.Buttons{Base: strings.TrimSuffix(c.ActionBaseURL, "/"), Keys: links, Now: p.app.Now}.For
 	}
-	if p.vault != nil {
-		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble, p.webhooksRotated)
-	}
-	if p.webhooks != nil {
-		o.Refused = p.webhooks.Hurry
-	}
 	version := uint16(tls.VersionTLS12)
 	if c.TLSMin == "1.3" {
 		version = tls.VersionTLS13
@@ -54,6 +49,24 @@ func registerTeams(ctx context.Context, p *program, registry *prometheus.Registr
 		Timeout: c.PostTimeout.D(), TotalConnections: c.TotalConns, PerHost: c.ConnsPerHost, AllowInsecure: c.AllowInsecure, Keys: keys,
 		UserAgent: "nphiesq/" + app.Version(), MinTLS: version,
 	})
+	if c.BotAppID != "" {
+		login, err := notify.NewLogin(notify.LoginSettings{
+			Tenant: c.BotTenant, ClientID: c.BotAppID, ClientSecret: c.BotSecret.Reveal(), TokenURL: c.BotTokenURL, Scope: c.BotScope, AllowInsecure: c.AllowInsecure,
+		})
+		if err != nil {
+			return &config.SettingError{Name: "TEAMS_BOT_TENANT", Problem: err.Error()}
+		}
+		o.Bot = &bot.Transport{
+			Record: p.app.Store, Painter: bot.Painter{Record: p.app.Store, Buttons: actionlink.Buttons{Keys: links, Now: p.app.Now}}, Poster: poster, Login: login,
+			Channels: p.app.Directory, Hosts: config.List(c.BotHosts), Insecure: c.AllowInsecure,
+		}
+	}
+	if p.vault != nil {
+		p.webhooks = p.app.WatchWebhooks(ctx, p.vault, p.webhookTrouble, p.webhooksRotated)
+	}
+	if p.webhooks != nil {
+		o.Refused = p.webhooks.Hurry
+	}
 	limiter := ratelimit.New(p.app.Redis, "teams", ratelimit.Settings{Requests: c.RateRequests, Period: c.RatePeriod.D(), Burst: c.RateBurst})
 	breaker := ratelimit.NewBreaker(p.app.Redis, "teams", ratelimit.CircuitSettings{After: c.TripAfter, For: c.TripFor.D()})
 	registry.MustRegister(notify.Collector(p.app.Directory, p.webhooks), teams.Circuits(p.app.Directory, breaker))

@@ -14,6 +14,7 @@ GRANT DELETE ON leases TO nphiesq_app;                                         -
 REVOKE UPDATE ON sign_ins, sign_in_starts FROM nphiesq_app;                    -- who is signed in does not get another role
 GRANT UPDATE (last_seen_at) ON sign_ins TO nphiesq_app;
 GRANT DELETE ON sign_ins, sign_in_starts TO nphiesq_app;                       -- signed out, or its time is over
+GRANT DELETE ON bot_conversations TO nphiesq_app;                              -- the bot was removed from a team
 
 -- Dashboards: everything but the messages, which hold personal health data, and who is signed in.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO nphiesq_read;

@@ -32,14 +32,7 @@ const (
 // that ask for nothing.
 func (b Buttons) For(n store.Notification) ([]cards.Button, error) {
 	var out []cards.Button
-	now := time.Now
-	if b.Now != nil {
-		now = b.Now
-	}
-	issued := now()
-	if n.PostedAt != nil && issued.Sub(*n.PostedAt) < repeated { // Teams may have the card: the repetition is the same to the byte
-		issued = *n.PostedAt
-	}
+	issued := b.issued(n)
 	for _, verb := range verbsOf(n) {
 		until := issued.Add(life)
 		if verb == cards.VerbDiscard {
@@ -52,6 +45,55 @@ func (b Buttons) For(n store.Notification) ([]cards.Button, error) {
 		out = append(out, cards.Button{Verb: verb, URL: b.Base + "/a/" + token})
 	}
 	return out, nil
+}
+
+// issued is the time of a card's tokens.
+func (b Buttons) issued(n store.Notification) time.Time {
+	now := time.Now
+	if b.Now != nil {
+		now = b.Now
+	}
+	issued := now()
+	if n.PostedAt != nil && issued.Sub(*n.PostedAt) < repeated { // Teams may have the card: the repetition is the same to the byte
+		issued = *n.PostedAt
+	}
+	return issued
+}
+
+// Presses makes the buttons of a notification's card that the bot shows in a conversation: what a token says counts there only, and its verb
+// is none that a link can have.
+func (b Buttons) Presses(n store.Notification, conversation string, verbs []cards.Verb) ([]cards.Press, error) {
+	var out []cards.Press
+	issued := b.issued(n)
+	for _, verb := range verbs {
+		until := issued.Add(life)
+		if verb == cards.VerbDiscard {
+			until = issued.Add(lifeDiscard)
+		}
+		token, err := b.Keys.Mint(Token{
+			ID: b.Keys.id(n.ID.String(), BotVerb(verb), issued), Alert: n.ID.String(), Verb: BotVerb(verb), Audience: Audience(conversation), Issued: issued, Expires: until,
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cards.Press{Verb: verb, Token: token})
+	}
+	return out, nil
+}
+
+// BotVerb is a verb as the tokens of the bot's buttons name it.
+func BotVerb(v cards.Verb) string { return "alert." + string(v) }
+
+// Audience is a conversation as tokens name it: a card that is copied elsewhere is refused there. It is shortened, for the ids of
+// conversations can be long.
+func Audience(conversation string) string {
+	sum := sha256.Sum256([]byte(conversation))
+	return "bot:" + base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// Asks reports whether a notification's card may have buttons at all: it is its owner's, and asks for something.
+func Asks(n store.Notification) bool {
+	return n.State != store.AlertNotice && cards.Priority(n.Priority) != cards.Info && owned(n)
 }
 
 // verbsOf are the verbs that a card offers. A rejected claim is not retried: its correction is a new version.

@@ -433,3 +433,64 @@ func TestOffered(t *testing.T) {
 		require.Equal(t, x.want, actions.Offered(x.alert))
 	}
 }
+
+// TestVersionsOnlyGrow: a new notification of an alert does not begin again at 0, else what follows the second decision would bear the key
+// of what followed the first, and not be told.
+func TestVersionsOnlyGrow(t *testing.T) {
+	b := newBench(t)
+	c, _, rows := b.claim("CLM-1")
+	told := func() (n int) {
+		for _, r := range b.rows(c) {
+			if r.State == store.AlertNotice {
+				n++
+			}
+		}
+		return n
+	}
+	before, notices := 0, 0
+	for i := range 3 {
+		require.Equal(t, actions.Applied, b.do(actions.Command{Notification: rows[0].ID, Verb: actions.Acknowledge}).Outcome, i)
+		require.Greater(t, told(), notices, "the acknowledgement is told: %d", i)
+		require.Equal(t, actions.Applied, b.do(actions.Command{Notification: rows[0].ID, Verb: actions.Retry, Reason: "again"}).Outcome, i)
+		a := b.alert(rows[0])
+		require.Greater(t, a.Version, before)
+		before, notices = a.Version, told()
+		_, _, rows = b.die(c, i+2)
+		require.Equal(t, store.AlertOpen, b.alert(rows[0]).State)
+		require.GreaterOrEqual(t, b.alert(rows[0]).Version, before)
+	}
+}
+
+// TestWhoseCardsTheBotChangesAreNotToldAgain: the others are.
+func TestWhoseCardsTheBotChangesAreNotToldAgain(t *testing.T) {
+	b := newBench(t)
+	c, _, rows := b.claim("CLM-1")
+	require.NoError(t, b.Store.MarkSent(t.Context(), store.Sent{ID: rows[0].ID, StatusCode: 201, At: time.Now(), Activity: "1:1", Conversation: "19:x@thread.tacv2"}))
+	require.Equal(t, actions.Applied, b.do(actions.Command{Notification: rows[1].ID, Verb: actions.Acknowledge}).Outcome)
+	shown, told := rows[0].Stakeholders, 0
+	for _, r := range b.rows(c) {
+		if r.State == store.AlertNotice {
+			told++
+			require.NotEqual(t, shown, r.Stakeholders)
+		}
+	}
+	require.Equal(t, len(rows)-1, told)
+	due, err := b.Store.DueUpdates(t.Context(), rows[0].Channel, 10)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	require.Equal(t, "19:x@thread.tacv2", *due[0].Conversation)
+	_, ok, err := b.Store.NextUpdate(t.Context(), rows[0].Channel)
+	require.NoError(t, err)
+	require.True(t, ok)
+	channels, err := b.Store.UpdateChannels(t.Context(), time.Now())
+	require.NoError(t, err)
+	require.Equal(t, []string{rows[0].Channel}, channels)
+	require.NoError(t, b.Store.MarkUpdated(t.Context(), store.Updated{ID: rows[0].ID, Failed: true, NextAttemptAt: time.Now().Add(time.Hour)}))
+	due, err = b.Store.DueUpdates(t.Context(), rows[0].Channel, 10)
+	require.NoError(t, err)
+	require.Empty(t, due, "later")
+	require.NoError(t, b.Store.MarkUpdated(t.Context(), store.Updated{ID: rows[0].ID, Version: 1}))
+	_, ok, err = b.Store.NextUpdate(t.Context(), rows[0].Channel)
+	require.NoError(t, err)
+	require.False(t, ok)
+}

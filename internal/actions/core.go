@@ -205,7 +205,7 @@ func already(r Result, a store.Alert, what string) Result {
 // effects is what an applied verb does beside the change of state.
 func (c *Core) effects(cmd Command, a store.Alert, t *store.Transition, now time.Time) {
 	t.Taken = string(cmd.Verb)
-	t.Data = map[string]string{"by": cmd.Actor.Name, "reason": cmd.Reason, "source": string(cmd.Source), "command_id": cmd.ID.String()}
+	t.Data = map[string]string{"by": cmd.Actor.Name, "reason": cmd.Reason, "source": string(cmd.Source), "command_id": cmd.ID.String(), "at": now.UTC().Format(time.RFC3339)}
 	t.Acknowledge = cmd.Source != FromSystem // an escalation by itself is no person's acknowledgement
 	var decision cards.Decision
 	switch cmd.Verb {
@@ -225,8 +225,9 @@ func (c *Core) effects(cmd Command, a store.Alert, t *store.Transition, now time
 		t.Pages = []store.Page{{Action: store.PageResolve}}
 	case Poll:
 	}
-	// A card that went through a webhook cannot be changed, so another one follows where it matters.
-	if a.Event == nil || !a.Priority.Urgent() {
+	// A card that went through a webhook cannot be changed, so another one follows where it matters. The bot changes its own.
+	follow := slices.DeleteFunc(slices.Clone(a.Told), func(s cards.Stakeholder) bool { return slices.Contains(a.Shown, s) })
+	if a.Event == nil || !a.Priority.Urgent() || len(follow) == 0 {
 		return
 	}
 	e := *a.Event
@@ -237,7 +238,7 @@ func (c *Core) effects(cmd Command, a store.Alert, t *store.Transition, now time
 	} else {
 		e.Acknowledged = &cards.Acknowledgement{By: cmd.Actor.Name, At: now, Decision: decision, Reason: cmd.Reason}
 	}
-	t.Events = append(t.Events, store.Event{Event: e, Key: key, Alert: a.Key, ClaimID: a.ClaimID, DeadLetterID: a.LetterID, Stakeholders: a.Told})
+	t.Events = append(t.Events, store.Event{Event: e, Key: key, Alert: a.Key, ClaimID: a.ClaimID, DeadLetterID: a.LetterID, Stakeholders: follow})
 }
 
 // escalate tells the next group, one step more urgently, and PagerDuty.

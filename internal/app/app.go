@@ -184,6 +184,11 @@ func directory(cfg *config.Config) (*notify.Directory, map[cards.Stakeholder]not
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	bots, err := notify.ParseBotChannels(cfg.BotChannels)
+	if err != nil {
+		return nil, nil, nil, &config.SettingError{Name: "TEAMS_BOT_CHANNELS", Problem: err.Error()}
+	}
+	d.SetBots(bots)
 	who, err := notify.LoginChannels(cfg.OAuthChannels)
 	if err != nil {
 		return nil, nil, nil, &config.SettingError{Name: "TEAMS_OAUTH_CHANNELS", Problem: err.Error()}

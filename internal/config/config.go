@@ -3,6 +3,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -68,6 +69,7 @@ type Config struct {
 	Vault
 	Teams
 	Escalation
+	Bot
 	Links
 	Process
 	SignIn
@@ -181,6 +183,27 @@ type Escalation struct {
 	PagerURL         string  `env:"PAGERDUTY_URL" envDefault:"https://events.pagerduty.com" doc:"PagerDuty's Events API v2; /v2/enqueue is appended. Service region Europe: https://events.eu.pagerduty.com."`
 	PagerKeyList     Secret  `env:"PAGERDUTY_ROUTING_KEYS" doc:"Integration keys of PagerDuty by stakeholder in lower case, separated by blanks or commas: sre=<32 characters> cloudops=<32 characters>, default=<32 characters> for all others. Empty: PagerDuty is not used. Only the names are kept in the record."`
 	PagerTimeout     Seconds `env:"PAGERDUTY_TIMEOUT" envDefault:"15" doc:"Longest time for one event to PagerDuty."`
+}
+
+// Bot is acting on alerts from within Teams: our own bot, an outgoing webhook, a flow that waits. Each is off until it is set. See docs/teams-bot.md.
+type Bot struct {
+	BotAppID      string `env:"TEAMS_BOT_APP_ID" doc:"Application id of our Azure Bot. With it ACTIONS_ADDR takes the bot's messages at /api/messages. Needs TEAMS_BOT_APP_SECRET, TEAMS_BOT_TENANT, BOT_OPERATORS and ACTION_LINK_KEYS."`
+	BotSecret     Secret `env:"TEAMS_BOT_APP_SECRET" doc:"Its client secret."`
+	BotTenant     string `env:"TEAMS_BOT_TENANT" doc:"Directory id of its registration (single tenant)."`
+	BotChannels   string `env:"TEAMS_BOT_CHANNELS" doc:"Stakeholders whose cards the bot posts instead of a webhook, each with its channel's id, separated by blanks or commas: sre=19:…@thread.tacv2. Their webhooks stay as what is used when the bot cannot post."`
+	BotTeams      string `env:"TEAMS_BOT_TEAMS" doc:"Ids of the teams (19:…@thread.tacv2) whose activities the bot takes, separated by blanks or commas. Empty: all teams and chats of the directories."`
+	TeamsTenants  string `env:"TEAMS_TENANTS" doc:"Directory ids whose people may act through the bot, the outgoing webhook or a flow, separated by blanks or commas. Empty: TEAMS_BOT_TENANT."`
+	BotOperators  string `env:"BOT_OPERATORS" doc:"Who may act from within Teams: Entra object ids, separated by blanks or commas, each an operator unless a role follows (<object id>=supervisor); * stands for everyone in the allowed directories and teams."`
+	BotMetadata   string `env:"TEAMS_BOT_METADATA_URL" envDefault:"https://login.botframework.com/v1/.well-known/openidconfiguration" doc:"Metadata of the keys that the Bot Framework signs with; other clouds have another one."`
+	BotIssuer     string `env:"TEAMS_BOT_ISSUER" envDefault:"https://api.botframework.com" doc:"Issuer of its tokens."`
+	BotHosts      string `env:"TEAMS_BOT_SERVICE_HOSTS" envDefault:"smba.trafficmanager.net" doc:"Domains at which Teams may be reached by the bot, separated by blanks or commas. Tokens are sent nowhere else."`
+	BotTokenURL   string `env:"TEAMS_BOT_TOKEN_URL" envDefault:"https://login.microsoftonline.com/<tenant>/oauth2/v2.0/token" doc:"Where the bot gets its tokens."`
+	BotScope      string `env:"TEAMS_BOT_SCOPE" envDefault:"https://api.botframework.com/.default" doc:"What they are for."`
+	OutgoingToken Secret `env:"TEAMS_OUTGOING_TOKEN" doc:"Security token of an outgoing webhook of Teams, as Teams showed it (base64). With it ACTIONS_ADDR takes typed commands at /api/outgoing. Needs TEAMS_TENANTS and BOT_OPERATORS."`
+	FlowAudience  string `env:"FLOW_AUDIENCE" doc:"What our API is called in Entra (api://…, or its application id; several separated by blanks or commas). With it ACTIONS_ADDR takes the answers of flows at /api/v1/flow-actions. Needs FLOW_APPS, TEAMS_TENANTS, BOT_OPERATORS and ACTION_LINK_KEYS."`
+	FlowApps      string `env:"FLOW_APPS" doc:"Application ids that flows may call with, separated by blanks or commas."`
+	FlowMetadata  string `env:"FLOW_METADATA_URL" envDefault:"https://login.microsoftonline.com/<tenant>/v2.0/.well-known/openid-configuration" doc:"Metadata of the keys that Entra signs with."`
+	FlowIssuers   string `env:"FLOW_ISSUERS" envDefault:"https://login.microsoftonline.com/<tenant>/v2.0 https://sts.windows.net/<tenant>/" doc:"Issuers of its tokens: version 2, version 1."`
 }
 
 // Links are what cards say and the addresses that their buttons open; an empty one leaves its button out.
@@ -405,6 +428,7 @@ func (c *Config) check() error {
 	}
 	oneOf("TEAMS_AUDIT_TABLE", c.AuditTable, "teams_notifications")
 	c.checkSignIn(bad)
+	c.checkBot(bad)
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("VAULT_ADDR", c.VaultAddr)
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
@@ -507,6 +531,54 @@ func (c *Config) checkSignIn(bad func(name, format string, args ...any)) {
 	if !slices.Contains(strings.Fields(c.OIDCScopes), "openid") {
 		bad("OIDC_SCOPES", "openid must be among them")
 	}
+}
+
+// checkBot names what is missing where one of several settings that belong together is set.
+func (c *Config) checkBot(bad func(name, format string, args ...any)) {
+	type pair struct{ name, v string }
+	operators, keys := pair{"BOT_OPERATORS", c.BotOperators}, pair{"ACTION_LINK_KEYS", string(c.LinkKeys)}
+	tenants := pair{"TEAMS_TENANTS", strings.Join(c.ActingTenants(), " ")}
+	for _, group := range []struct{ switches, needs []pair }{
+		{
+			[]pair{{"TEAMS_BOT_APP_ID", c.BotAppID}, {"TEAMS_BOT_APP_SECRET", string(c.BotSecret)}, {"TEAMS_BOT_TENANT", c.BotTenant}, {"TEAMS_BOT_CHANNELS", c.BotChannels}, {"TEAMS_BOT_TEAMS", c.BotTeams}},
+			[]pair{{"TEAMS_BOT_APP_ID", c.BotAppID}, {"TEAMS_BOT_APP_SECRET", string(c.BotSecret)}, {"TEAMS_BOT_TENANT", c.BotTenant}, operators, keys},
+		},
+		{[]pair{{"TEAMS_OUTGOING_TOKEN", string(c.OutgoingToken)}}, []pair{tenants, operators}},
+		{[]pair{{"FLOW_AUDIENCE", c.FlowAudience}, {"FLOW_APPS", c.FlowApps}}, []pair{{"FLOW_AUDIENCE", c.FlowAudience}, {"FLOW_APPS", c.FlowApps}, tenants, operators, keys}},
+	} {
+		on := slices.IndexFunc(group.switches, func(p pair) bool { return p.v != "" })
+		if on < 0 {
+			continue
+		}
+		for _, p := range group.needs {
+			if p.v == "" {
+				bad(p.name, "is needed with %s", group.switches[on].name)
+			}
+		}
+	}
+	if c.OutgoingToken != "" {
+		if key, err := base64.StdEncoding.DecodeString(c.OutgoingToken.Reveal()); err != nil || len(key) < 16 {
+			bad("TEAMS_OUTGOING_TOKEN", "not a security token of Teams; want base64 of 16 bytes or more")
+		}
+	}
+	for _, a := range []pair{{"TEAMS_BOT_METADATA_URL", c.BotMetadata}, {"TEAMS_BOT_TOKEN_URL", c.BotTokenURL}, {"FLOW_METADATA_URL", c.FlowMetadata}} {
+		if u, err := url.Parse(strings.ReplaceAll(a.v, "<tenant>", "t")); err != nil || u.Host == "" || (u.Scheme != "https" && (!c.AllowInsecure || !secureOrLoopback(u))) {
+			bad(a.name, "not an address; want https://")
+		}
+	}
+}
+
+// ActingTenants are the directories whose people may act from within Teams.
+func (c *Config) ActingTenants() []string {
+	if list := List(c.TeamsTenants); len(list) > 0 {
+		return list
+	}
+	return List(c.BotTenant)
+}
+
+// List splits a setting at blanks and commas.
+func List(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
 }
 
 // secureOrLoopback allows http for loopback hosts only.

@@ -146,6 +146,8 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			environ[s.Name] = "default=hunter2andlongenoughfora32letter"
 		}
 	}
+	environ["TEAMS_OUTGOING_TOKEN"] = "hunter2hunter2hunter2hunter2hunter2A" // base64
+	environ["TEAMS_BOT_APP_ID"], environ["TEAMS_BOT_TENANT"], environ["BOT_OPERATORS"] = "app", "tenant", "*"
 	require.Greater(t, len(environ), 10)
 	c, err := config.LoadFrom(environ)
 	require.NoError(t, err)
@@ -206,5 +208,38 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		have, err := os.ReadFile(path)
 		require.NoError(t, err, "run make generate")
 		require.Equal(t, want, string(have), "%s: run make generate", path)
+	}
+}
+
+func TestHalfSetWaysFromTeams(t *testing.T) {
+	whole := map[string]string{
+		"TEAMS_BOT_APP_ID": "a", "TEAMS_BOT_APP_SECRET": "s", "TEAMS_BOT_TENANT": "t", "BOT_OPERATORS": "*", "ACTION_LINK_KEYS": "k1:x", "TEAMS_OUTGOING_TOKEN": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+		"FLOW_AUDIENCE": "api://x", "FLOW_APPS": "y",
+	}
+	c, err := config.LoadFrom(whole)
+	require.NoError(t, err)
+	require.Equal(t, []string{"t"}, c.ActingTenants())
+	for _, missing := range []struct{ name, want string }{
+		{"TEAMS_BOT_APP_ID", "TEAMS_BOT_APP_ID: is needed with TEAMS_BOT_APP_SECRET"},
+		{"TEAMS_BOT_APP_SECRET", "TEAMS_BOT_APP_SECRET: is needed with TEAMS_BOT_APP_ID"},
+		{"TEAMS_BOT_TENANT", "TEAMS_TENANTS: is needed with TEAMS_OUTGOING_TOKEN"},
+		{"BOT_OPERATORS", "BOT_OPERATORS: is needed with TEAMS_BOT_APP_ID"},
+		{"ACTION_LINK_KEYS", "ACTION_LINK_KEYS: is needed with FLOW_AUDIENCE"},
+		{"FLOW_APPS", "FLOW_APPS: is needed with FLOW_AUDIENCE"},
+		{"FLOW_AUDIENCE", "FLOW_AUDIENCE: is needed with FLOW_APPS"},
+	} {
+		environ := maps.Clone(whole)
+		delete(environ, missing.name)
+		_, err := config.LoadFrom(environ)
+		require.ErrorContains(t, err, missing.want)
+	}
+	_, err = config.LoadFrom(map[string]string{"TEAMS_BOT_CHANNELS": "sre=19:x@thread.tacv2"})
+	require.ErrorContains(t, err, "TEAMS_BOT_APP_ID: is needed with TEAMS_BOT_CHANNELS")
+	for name, value := range map[string]string{"TEAMS_OUTGOING_TOKEN": "short", "TEAMS_BOT_METADATA_URL": "http://login.botframework.com/", "TEAMS_BOT_TOKEN_URL": "x", "FLOW_METADATA_URL": "http://127.0.0.1/"} {
+		environ := maps.Clone(whole)
+		environ[name] = value
+		_, err := config.LoadFrom(environ)
+		require.ErrorContains(t, err, name)
+		require.NotContains(t, err.Error(), "short")
 	}
 }

@@ -2,6 +2,8 @@ package notify
 
 import (
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -39,6 +41,7 @@ type Warning struct {
 type Directory struct {
 	allowInsecure bool
 	extraHosts    []string
+	bots          map[cards.Stakeholder]string
 	current       atomic.Pointer[map[cards.Stakeholder]Hook]
 	unknown       atomic.Bool
 }
@@ -54,6 +57,49 @@ func NewDirectory(urls map[cards.Stakeholder]string, allowInsecure bool, extraHo
 		return nil, nil, err
 	}
 	return d, warnings, nil
+}
+
+// ParseBotChannels reads "sre=19:…@thread.tacv2 pmo=19:…", separated by blanks or commas: the conversations of stakeholders that the bot
+// posts to. Errors name the entry and what is allowed.
+func ParseBotChannels(text string) (map[cards.Stakeholder]string, error) {
+	out := map[cards.Stakeholder]string{}
+	for _, entry := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' }) {
+		name, id, ok := strings.Cut(entry, "=")
+		s := cards.Stakeholder(strings.ToUpper(name))
+		switch {
+		case !ok || !s.Valid():
+			return nil, fmt.Errorf("%q is not allowed; want stakeholder=channel id, such as sre=19:…@thread.tacv2", entry)
+		case !conversation.MatchString(id):
+			return nil, fmt.Errorf("%q: not the id of a channel; want 19:…@thread.tacv2", entry)
+		}
+		if _, twice := out[s]; twice {
+			return nil, fmt.Errorf("%q: the stakeholder was given before", entry)
+		}
+		out[s] = id
+	}
+	return out, nil
+}
+
+var conversation = regexp.MustCompile(`^19:[A-Za-z0-9_.=-]{1,200}@thread\.(tacv2|skype)$`)
+
+// SetBots says which stakeholders' cards the bot posts, and to which conversations. It is called before the first use. Those that share a
+// conversation share a channel.
+func (d *Directory) SetBots(conversations map[cards.Stakeholder]string) {
+	d.bots = maps.Clone(conversations)
+}
+
+// Bot returns the conversation of a channel's bot; ok is false when none is set.
+func (d *Directory) Bot(channel string) (conversation string, ok bool) {
+	conversation, ok = d.bots[cards.Stakeholder(channel)]
+	return conversation, ok
+}
+
+// way tells stakeholders' channels apart: "" for none.
+func (d *Directory) way(hooks map[cards.Stakeholder]Hook, s cards.Stakeholder) string {
+	if c := d.bots[s]; c != "" {
+		return "bot " + c
+	}
+	return hooks[s].URL.Reveal()
 }
 
 // Replace takes new addresses, for all stakeholders at once. On an error the old ones stay.
@@ -102,6 +148,9 @@ func (d *Directory) Use(hooks map[cards.Stakeholder]Hook) []Warning {
 	for _, s := range cards.Stakeholders() {
 		h := hooks[s]
 		if h.URL.IsZero() {
+			if d.bots[s] != "" {
+				continue
+			}
 			warnings = append(warnings, Warning{Stakeholder: s, Text: fmt.Sprintf("no webhook for %s: its notifications will fail", s)})
 			continue
 		}
@@ -139,7 +188,7 @@ func (d *Directory) Channels(stakeholders []cards.Stakeholder) []Channel {
 		if !slices.Contains(stakeholders, s) {
 			continue
 		}
-		name := nameOf(hooks, s)
+		name := d.nameOf(hooks, s)
 		if i := slices.IndexFunc(out, func(c Channel) bool { return c.Name == name }); i >= 0 {
 			out[i].Stakeholders = append(out[i].Stakeholders, s)
 			continue
@@ -149,14 +198,14 @@ func (d *Directory) Channels(stakeholders []cards.Stakeholder) []Channel {
 	return out
 }
 
-// nameOf returns the first stakeholder that has the webhook of s.
-func nameOf(hooks map[cards.Stakeholder]Hook, s cards.Stakeholder) string {
-	own := hooks[s].URL
-	if own.IsZero() {
+// nameOf returns the first stakeholder that has the channel of s.
+func (d *Directory) nameOf(hooks map[cards.Stakeholder]Hook, s cards.Stakeholder) string {
+	own := d.way(hooks, s)
+	if own == "" {
 		return string(s)
 	}
 	for _, other := range cards.Stakeholders() {
-		if hooks[other].URL.Reveal() == own.Reveal() {
+		if d.way(hooks, other) == own {
 			return string(other)
 		}
 	}
@@ -184,13 +233,12 @@ func (d *Directory) Hook(channel string) (h Hook, ok bool) {
 // none, the first other one with a webhook. ok is false when there is no other.
 func (d *Directory) Fallback(channel string, preferred cards.Stakeholder) (c Channel, ok bool) {
 	hooks := *d.current.Load()
-	own := hooks[cards.Stakeholder(channel)].URL.Reveal()
+	own := d.way(hooks, cards.Stakeholder(channel))
 	for _, s := range append([]cards.Stakeholder{preferred}, cards.Stakeholders()...) {
-		u := hooks[s].URL
-		if u.IsZero() || string(s) == channel || u.Reveal() == own {
+		if to := d.way(hooks, s); to == "" || string(s) == channel || to == own {
 			continue
 		}
-		return Channel{Name: nameOf(hooks, s), Stakeholders: []cards.Stakeholder{s}, Redacted: u.String()}, true
+		return Channel{Name: d.nameOf(hooks, s), Stakeholders: []cards.Stakeholder{s}, Redacted: hooks[s].URL.String()}, true
 	}
 	return Channel{}, false
 }

@@ -197,3 +197,52 @@ func TestFallback(t *testing.T) {
 	require.True(t, ok, "the preferred one has no webhook")
 	require.Equal(t, "SRE", c.Name)
 }
+
+func TestDirectoryWithBots(t *testing.T) {
+	bots, err := ParseBotChannels("sre=19:ops@thread.tacv2, CLOUDOPS=19:ops@thread.tacv2\npmo=19:pmo_1-x@thread.skype")
+	require.NoError(t, err)
+	d, _, err := NewDirectory(nil, false)
+	require.NoError(t, err)
+	d.SetBots(bots)
+	warnings, err := d.Replace(map[cards.Stakeholder]string{cards.SRE: nowURL, cards.RuntimeEng: nowURL})
+	require.NoError(t, err)
+	for _, w := range warnings {
+		require.NotContains(t, []cards.Stakeholder{cards.SRE, cards.CloudOps, cards.PMO, cards.RuntimeEng}, w.Stakeholder, "the bot is a way")
+	}
+	var names []string
+	for _, c := range d.Channels([]cards.Stakeholder{cards.SRE, cards.RuntimeEng, cards.CloudOps, cards.PMO}) {
+		names = append(names, c.Name)
+	}
+	require.Equal(t, []string{"CLOUDOPS", "RUNTIME_ENG", "PMO"}, names, "those that share a conversation share a channel, those with another way do not")
+	conversation, ok := d.Bot("CLOUDOPS")
+	require.True(t, ok)
+	require.Equal(t, "19:ops@thread.tacv2", conversation)
+	_, ok = d.Bot("RUNTIME_ENG")
+	require.False(t, ok)
+	to, ok := d.Fallback("CLOUDOPS", cards.SRE)
+	require.True(t, ok)
+	require.Equal(t, "RUNTIME_ENG", to.Name, "SRE is the same conversation")
+	for _, bad := range []string{"sre", "sre=", "sre=x", "king=19:x@thread.tacv2", "sre=19:x@thread.tacv2 sre=19:y@thread.tacv2", "sre=19:a/b@thread.tacv2", "sre=https://x"} {
+		_, err := ParseBotChannels(bad)
+		require.Error(t, err, bad)
+	}
+}
+
+func TestConversationURL(t *testing.T) {
+	for service, want := range map[string]string{
+		"https://smba.trafficmanager.net/emea/": "https://smba.trafficmanager.net/emea/v3/conversations/19:x@thread.tacv2/activities",
+		"https://smba.trafficmanager.net/emea":  "https://smba.trafficmanager.net/emea/v3/conversations/19:x@thread.tacv2/activities",
+	} {
+		w, err := ConversationURL(service, "19:x@thread.tacv2")
+		require.NoError(t, err)
+		require.Equal(t, want, w.Reveal())
+		require.NotContains(t, w.String(), "19:x")
+	}
+	w, err := ConversationURL("https://smba.trafficmanager.net/", "../a?b#c")
+	require.NoError(t, err)
+	require.Equal(t, "https://smba.trafficmanager.net/v3/conversations/..%2Fa%3Fb%23c/activities", w.Reveal())
+	for _, bad := range []string{"", "x", "://"} {
+		_, err := ConversationURL(bad, "c")
+		require.ErrorIs(t, err, ErrServiceURL)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +28,8 @@ type Options struct {
 	RecheckAfter time.Duration
 	// Licenses are polled even before they have a claim.
 	Licenses []string
+	// Updates: cards that the bot posted are changed when their alert is, so the channels with such wishes are woken, too.
+	Updates bool
 	// Found is told what was found, and how many; may be nil. See Findings.
 	Found func(finding string, n int)
 	// Now is the clock; nil means time.Now.
@@ -417,6 +420,13 @@ func (r *Reconciler) channels(ctx context.Context) error {
 	due, err := r.store.DueChannels(ctx, r.opt.Now().Add(-r.opt.Settle/4))
 	if err != nil {
 		return err
+	}
+	if r.opt.Updates {
+		changed, err := r.store.UpdateChannels(ctx, r.opt.Now().Add(-r.opt.Settle/4))
+		if err != nil {
+			return err
+		}
+		due = append(due, slices.DeleteFunc(changed, func(c string) bool { return slices.Contains(due, c) })...)
 	}
 	r.found(ctx, foundChannel, "channel", len(due))
 	return r.queue.Notify(ctx, append(due, revived...)...)

@@ -65,6 +65,8 @@ type Alert struct {
 	Event *cards.Event
 	// Paged holds, by the name of the integration key, what PagerDuty was told last while it knows of the alert: trigger or acknowledge.
 	Paged map[string]string
+	// Shown are those of Told whose cards the bot posted: they are changed, so that nobody needs to be told again.
+	Shown []cards.Stakeholder
 }
 
 // AlertID is the id of the alert with a key.
@@ -91,13 +93,14 @@ type alertRow struct {
 	AcknowledgedBy *string
 	AcknowledgedAt *time.Time
 	CreatedAt      time.Time
+	Activity       *string
 	Event          []byte
 }
 
 // alertOf reads an alert; lock is "" or FOR UPDATE.
 func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string) (Alert, error) {
 	rows, err := q.Query(ctx, `SELECT id, alert_key, channel, event_type, summary, priority, state, version, stakeholders, claim_id, dead_letter_id, acknowledged_by,
-		acknowledged_at, created_at, event FROM teams_notifications WHERE alert_key = (SELECT alert_key FROM teams_notifications WHERE id = $1)
+		acknowledged_at, created_at, activity_id, event FROM teams_notifications WHERE alert_key = (SELECT alert_key FROM teams_notifications WHERE id = $1)
 		ORDER BY created_at, id `+lock, notification)
 	if err != nil {
 		return Alert{}, err
@@ -120,6 +123,14 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		for _, who := range r.Stakeholders {
 			if !slices.Contains(a.Told, cards.Stakeholder(who)) {
 				a.Told = append(a.Told, cards.Stakeholder(who))
+			}
+		}
+		if AlertState(r.State) != AlertNotice {
+			for _, who := range r.Stakeholders { // a card of theirs that went through a webhook cannot be changed
+				a.Shown = slices.DeleteFunc(a.Shown, func(s cards.Stakeholder) bool { return string(s) == who })
+				if r.Activity != nil {
+					a.Shown = append(a.Shown, cards.Stakeholder(who))
+				}
 			}
 		}
 		if r.AcknowledgedAt != nil && (a.AcknowledgedAt == nil || r.AcknowledgedAt.After(*a.AcknowledgedAt)) {
@@ -334,7 +345,15 @@ func (s *Store) transit(ctx context.Context, tx pgx.Tx, out *Acted, t Transition
 		}
 	}
 	channels, err := s.insertEvents(ctx, tx, t.Events)
-	out.Channels = channels
+	if err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT DISTINCT channel FROM teams_notifications WHERE alert_key = $1 AND `+unshown, out.Alert.Key)
+	if err != nil {
+		return err
+	}
+	changed, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	out.Channels = append(channels, slices.DeleteFunc(changed, func(c string) bool { return slices.Contains(channels, c) })...)
 	return err
 }
 
@@ -365,10 +384,10 @@ func (s *Store) endAlerts(ctx context.Context, tx pgx.Tx, where string, arg any)
 
 // alertsFollow gives the alerts of a dead letter the state that a decision about it has, wherever it was made. PagerDuty hears of it.
 func (s *Store) alertsFollow(ctx context.Context, tx pgx.Tx, d Decision, state LetterState) error {
-	rows, err := tx.Query(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = jsonb_build_object('by', $4::text, 'reason', $5::text, 'source', $6::text),
+	rows, err := tx.Query(ctx, `UPDATE teams_notifications SET state = $2, version = version + 1, action_taken = $3, action_data = jsonb_build_object('by', $4::text, 'reason', $5::text, 'source', $6::text, 'at', $8::text),
 		acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN left($4, 255) ELSE acknowledged_by END, acknowledged_at = coalesce(acknowledged_at, $7)
 		WHERE alert_key IN (SELECT alert_key FROM teams_notifications WHERE dead_letter_id = $1) AND state NOT IN ('notice', 'resolved', 'discarded') RETURNING alert_key`,
-		d.ID, string(state), map[LetterState]string{LetterRetrying: "retry", LetterDiscarded: "discard"}[state], d.Actor, d.Reason, d.Source, s.opt.Now())
+		d.ID, string(state), map[LetterState]string{LetterRetrying: "retry", LetterDiscarded: "discard"}[state], d.Actor, d.Reason, d.Source, s.opt.Now(), s.opt.Now().UTC().Format(time.RFC3339))
 	if err != nil {
 		return err
 	}

@@ -145,10 +145,21 @@ type Notification struct {
 	DeadLetterID *uuid.UUID
 	// AlertKey says what it is about: AlertID makes the alert's id of it.
 	AlertKey string
+	// Version is how often the alert changed its state.
+	Version int
+	// Activity is the message in Teams, and Conversation where it is, if the bot posted it; nil else. Shown is the version it shows,
+	// and Attempts how often the change to the current one failed.
+	Activity, Conversation *string
+	Shown, Attempts        int
+	AcknowledgedBy         *string
+	AcknowledgedAt         *time.Time
+	// Taken is the last verb that was applied, TakenBy, TakenWhy and TakenAt who did it, why and when (RFC 3339).
+	Taken, TakenBy, TakenWhy, TakenAt *string
 }
 
 const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
-	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id, alert_key`
+	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id, alert_key, version, activity_id,
+	activity_conversation, activity_version, activity_attempts, acknowledged_by, acknowledged_at, action_taken, action_data->>'by', action_data->>'reason', action_data->>'at'`
 
 func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)
@@ -181,6 +192,9 @@ type Sent struct {
 	WebhookURL string
 	// DigestID is the webhook-id of the digest that carried it; "" when it went alone.
 	DigestID string
+	// Activity is the message in Teams, if the bot posted it alone, Conversation where it is, and Version that of the alert it shows.
+	Activity, Conversation string
+	Version                int
 }
 
 // MarkSent marks rows as accepted. A row that is marked already stays as it was.
@@ -188,8 +202,9 @@ func (s *Store) MarkSent(ctx context.Context, sent ...Sent) error {
 	return s.tx(ctx, "mark notifications sent", func(tx pgx.Tx) error {
 		var b pgx.Batch
 		for _, n := range sent {
-			b.Queue(`UPDATE teams_notifications SET sent_at = $2, status_code = $3, webhook_url = $4, digest_id = nullif($5, ''), error_message = NULL
-				WHERE id = $1 AND sent_at IS NULL`, n.ID, n.At, n.StatusCode, n.WebhookURL, n.DigestID)
+			b.Queue(`UPDATE teams_notifications SET sent_at = $2, status_code = $3, webhook_url = $4, digest_id = nullif($5, ''), error_message = NULL,
+				activity_id = nullif($6, ''), activity_conversation = nullif($7, ''), activity_version = $8
+				WHERE id = $1 AND sent_at IS NULL`, n.ID, n.At, n.StatusCode, n.WebhookURL, n.DigestID, n.Activity, n.Conversation, n.Version)
 		}
 		return tx.SendBatch(ctx, &b).Close()
 	})

@@ -44,17 +44,22 @@ type message struct {
 // outcome is a message after its post.
 type outcome struct {
 	message
-	hook   notify.Hook       // of the channel, as it was then
-	url    notify.WebhookURL // where it went: hook.URL or hook.Previous
-	result notify.Result
-	bytes  int // of the last body
-	at     time.Time
+	hook notify.Hook       // of the channel, as it was then
+	url  notify.WebhookURL // where it went: hook.URL or hook.Previous
+	// conversation is that of the bot whose address hook.URL is, "" for a webhook; then activity is the message it became.
+	conversation, activity string
+	result                 notify.Result
+	bytes                  int // of the last body
+	at                     time.Time
 	// refusal is what the current address said before the previous one was tried; nil if that was not.
 	refusal *notify.Result
 	// later is when the limit lets it go on; zero if it did. Nothing has failed then.
 	later  time.Time
 	window ratelimit.Window
 }
+
+// byBot reports whether it goes, or went, through the bot.
+func (o *outcome) byBot() bool { return o.conversation != "" && o.url.Key() == o.hook.URL.Key() }
 
 // drain is one run over a channel, under its lease. Only the goroutine of run touches it.
 type drain struct {
@@ -71,6 +76,8 @@ type drain struct {
 	next     time.Time
 
 	hook    notify.Hook // of the channel
+	talk    string      // the conversation whose address hook.URL is, "" for a webhook
+	bot     route       // that of the bot
 	looked  string      // whose circuit was looked at
 	circuit ratelimit.Circuit
 	until   time.Time // the circuit stays open, or a message waits for the limit
@@ -170,7 +177,9 @@ func (d *drain) ready(ctx context.Context) (bool, error) {
 	if !d.directory.Known() {
 		d.wait(d.opt.Now().Add(unknown), waitForWebhook)
 	}
-	d.hook, _ = d.directory.Hook(d.channel)
+	if err := d.find(ctx); err != nil {
+		return false, err
+	}
 	if key := d.hook.URL.Key(); key != d.looked {
 		d.looked, d.circuit = key, ratelimit.Circuit{}
 		if d.waits == waitForCircuit { // that of another webhook
@@ -264,7 +273,7 @@ func (d *drain) post(ctx context.Context, m message) {
 	}
 	d.posts++
 	d.launched++
-	o := outcome{message: m, hook: d.hook, url: d.hook.URL}
+	o := outcome{message: m, hook: d.hook, url: d.hook.URL, conversation: d.talk}
 	go func() {
 		// Outside the goroutine of the task nobody else would catch it, and the whole worker would end.
 		defer func() {
@@ -281,12 +290,8 @@ func (d *drain) post(ctx context.Context, m message) {
 
 // send posts o: to the previous address if the current one is refused, and as a minimal card if Teams finds it too large.
 func (d *drain) send(ctx context.Context, o *outcome) {
-	whole, err := d.withButtons(o.message)
-	if err != nil {
-		o.result = notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
-		return
-	}
-	card, small := whole, false
+	var whole, card []byte
+	small := false
 	minimal := func() bool {
 		m, err := cards.Minimal(whole)
 		if err != nil || small || len(m) >= len(whole) {
@@ -296,24 +301,35 @@ func (d *drain) send(ctx context.Context, o *outcome) {
 		d.metrics.shrunk(o.eventType())
 		return true
 	}
-	if d.isLarge(o.id) {
-		minimal()
-	}
 	for {
-		body, err := cards.Envelope(o.summary, card)
+		var body []byte
+		var err error
+		if card == nil { // the first time, and when it goes another way
+			whole, err = d.render(ctx, o)
+			card = whole
+			if err == nil && d.isLarge(o.id) {
+				minimal()
+			}
+		}
+		if err == nil && o.byBot() {
+			body, err = cards.BotEnvelope(o.summary, card)
+		} else if err == nil {
+			body, err = cards.Envelope(o.summary, card)
+		}
 		if err != nil {
 			o.result = notify.Result{Class: notify.Permanent, Safe: cards.SafeLine("the card cannot be sent: "+err.Error(), 180)}
 			return
 		}
 		o.bytes = len(body)
-		o.result = d.try(ctx, o.message, o.hook, o.url, body)
+		o.result = d.try(ctx, o, body)
 		next := o.url
 		switch {
 		case o.result.Status == http.StatusRequestEntityTooLarge && minimal():
 			d.noteLarge(o.id)
-		case d.refused(o.result) && o.refusal == nil && !o.hook.Previous.IsZero():
+		case d.refused(o) && o.refusal == nil && !o.hook.Previous.IsZero():
 			first := o.result
 			o.refusal, next = &first, o.hook.Previous
+			card, small = nil, false
 		case o.refusal != nil && o.result.Class == notify.Config: // both are wrong: the current one is to be mended
 			o.url, o.result = o.hook.URL, *o.refusal
 			return
@@ -335,6 +351,14 @@ func (d *drain) send(ctx context.Context, o *outcome) {
 	}
 }
 
+// render is the card as it is posted: with buttons of the bot, or with links.
+func (d *drain) render(ctx context.Context, o *outcome) ([]byte, error) {
+	if o.byBot() && o.digest == "" {
+		return d.opt.Bot.Card(ctx, o.rows[0], o.conversation)
+	}
+	return d.withButtons(o.message)
+}
+
 // withButtons is the card as it is posted.
 func (d *drain) withButtons(m message) ([]byte, error) {
 	if d.opt.Buttons == nil || m.digest != "" {
@@ -347,22 +371,27 @@ func (d *drain) withButtons(m message) ([]byte, error) {
 	return cards.WithButtons(m.card, buttons)
 }
 
-// refused reports whether the answer blames the address.
-func (d *drain) refused(r notify.Result) bool {
+// refused reports whether the answer blames the address; of the bot, whether it cannot post.
+func (d *drain) refused(o *outcome) bool {
+	r := o.result
 	return r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden || r.Status == http.StatusNotFound ||
-		r.Class == notify.Config && r.Status == http.StatusBadRequest
+		r.Class == notify.Config && (r.Status == http.StatusBadRequest || o.byBot())
 }
 
 // try is one post.
-func (d *drain) try(ctx context.Context, m message, h notify.Hook, url notify.WebhookURL, body []byte) notify.Result {
-	id := m.id
+func (d *drain) try(ctx context.Context, o *outcome, body []byte) (r notify.Result) {
+	id := o.id
 	if sabotage.On(sabotage.NewWebhookID) {
 		id = "msg_" + uuid.NewString()
 	}
 	start := d.opt.Now()
-	r := d.poster.Post(ctx, notify.Post{
-		URL: url, WebhookID: id, CorrelationID: m.rows[0].CorrelationID, Priority: m.priority, Body: body, Login: h.Login,
-	})
+	if o.byBot() {
+		r, o.activity = d.opt.Bot.Send(ctx, o.url, "", body)
+	} else {
+		r = d.poster.Post(ctx, notify.Post{
+			URL: o.url, WebhookID: id, CorrelationID: o.rows[0].CorrelationID, Priority: o.priority, Body: body, Login: o.hook.Login,
+		})
+	}
 	d.metrics.attempt(d.channel, r, d.opt.Now().Sub(start))
 	return r
 }
@@ -417,14 +446,18 @@ func (d *drain) recordSent(ctx context.Context, outcomes []outcome) error {
 		d.forget(o.url)
 		d.small(o.id)
 		d.metrics.accepted(d.channel, o)
-		if s := o.result.Status; s != http.StatusAccepted && s != http.StatusOK {
+		if s := o.result.Status; s != http.StatusAccepted && s != http.StatusOK && !o.byBot() {
 			d.log.LogAttrs(ctx, slog.LevelWarn, "Teams accepted with an unexpected status", slog.String("channel", d.channel), slog.Int("status", s))
 		}
 		if o.url.Key() == d.looked {
 			d.works(ctx)
 		}
 		for _, n := range o.rows {
-			sent = append(sent, store.Sent{ID: n.ID, StatusCode: o.result.Status, At: o.at, WebhookURL: o.url.String(), DigestID: o.digest})
+			mark := store.Sent{ID: n.ID, StatusCode: o.result.Status, At: o.at, WebhookURL: o.url.String(), DigestID: o.digest}
+			if o.byBot() && o.digest == "" && o.activity != "" {
+				mark.Activity, mark.Conversation, mark.Version = o.activity, o.conversation, n.Version
+			}
+			sent = append(sent, mark)
 		}
 	}
 	if len(sent) == 0 {
@@ -498,7 +531,17 @@ const deferrable = 24 * time.Hour
 
 // noteRefusal says that the current address is wrong and the previous one was tried, once in a drain.
 func (d *drain) noteRefusal(ctx context.Context, o outcome) {
-	if o.refusal == nil && !d.refused(o.result) {
+	if o.conversation != "" && o.refusal != nil { // the bot was refused, and there is a webhook: it does for a time
+		d.silence(o.hook.URL)
+		d.bot = route{}
+		if !d.warned {
+			d.warned = true
+			d.log.LogAttrs(ctx, slog.LevelError, "the bot cannot post, the webhook is used", slog.String("channel", d.channel),
+				slog.String("webhook", o.hook.Previous.String()), slog.String("error", o.refusal.Safe))
+		}
+		return
+	}
+	if o.refusal == nil && !d.refused(&o) {
 		return
 	}
 	d.opt.Refused()

@@ -44,11 +44,13 @@ type record struct {
 	marked   map[uuid.UUID]int // how often a row was marked sent
 	failures map[uuid.UUID][]store.SendFailed
 	told     map[string]store.Event // by key
-	copies   map[string]int         // by channel they came from and went to
+	changeAt map[uuid.UUID]time.Time
+	changes  []store.Updated
+	copies   map[string]int // by channel they came from and went to
 }
 
 func newRecord(c *clock) *record {
-	return &record{clock: c, locked: map[string]bool{}, marked: map[uuid.UUID]int{}, failures: map[uuid.UUID][]store.SendFailed{}, told: map[string]store.Event{}, copies: map[string]int{}}
+	return &record{clock: c, locked: map[string]bool{}, marked: map[uuid.UUID]int{}, failures: map[uuid.UUID][]store.SendFailed{}, told: map[string]store.Event{}, changeAt: map[uuid.UUID]time.Time{}, copies: map[string]int{}}
 }
 
 func (r *record) add(tb testing.TB, p cards.Priority) uuid.UUID {
@@ -167,6 +169,9 @@ func (r *record) MarkSent(ctx context.Context, sent ...store.Sent) error {
 			if n.ID == s.ID {
 				at, status := s.At, s.StatusCode
 				n.SentAt, n.StatusCode = &at, &status
+				if s.Activity != "" {
+					n.Activity, n.Conversation, n.Shown = &s.Activity, &s.Conversation, s.Version
+				}
 			}
 		}
 	}
@@ -225,6 +230,49 @@ func (r *record) NextDue(_ context.Context, ch string) (time.Time, bool, error) 
 		}
 	}
 	return at, !at.IsZero(), nil
+}
+
+func (r *record) DueUpdates(_ context.Context, ch string, limit int) ([]store.Notification, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []store.Notification
+	for _, n := range r.rows {
+		if n.Channel == ch && n.Activity != nil && n.Shown < n.Version && !r.changeAt[n.ID].After(r.clock.now()) && len(out) < limit {
+			out = append(out, *n)
+		}
+	}
+	return out, nil
+}
+
+func (r *record) NextUpdate(_ context.Context, ch string) (at time.Time, ok bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.rows {
+		if next := r.changeAt[n.ID]; n.Channel == ch && n.Activity != nil && n.Shown < n.Version && (!ok || next.Before(at)) {
+			at, ok = next, true
+		}
+	}
+	return at, ok, nil
+}
+
+func (r *record) MarkUpdated(_ context.Context, u store.Updated) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes = append(r.changes, u)
+	for _, n := range r.rows {
+		switch {
+		case n.ID != u.ID:
+		case u.Gone:
+			n.Activity = nil
+		case u.Failed && !u.GiveUp:
+			n.Attempts++
+			r.changeAt[n.ID] = u.NextAttemptAt
+		default:
+			n.Shown, n.Attempts = max(n.Shown, u.Version), 0
+			delete(r.changeAt, n.ID)
+		}
+	}
+	return nil
 }
 
 func (r *record) CopyCritical(_ context.Context, from string, to store.Channel) (int, error) {

@@ -26,6 +26,7 @@ type Metrics struct {
 	truncations   *prometheus.CounterVec
 	deferrals     *prometheus.CounterVec
 	lastAccepted  *prometheus.GaugeVec
+	changes       *prometheus.CounterVec
 }
 
 // digestType stands in the label event_type for a card that names several events, other for a value that is not in its set.
@@ -82,7 +83,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "teams_channel_last_accepted_timestamp_seconds", Help: "When this worker's last post to the channel was accepted, as Unix time.",
 		}, []string{"channel"}),
 	}
-	r.MustRegister(m.sent, m.failed, m.duration, m.notifications, m.attempts, m.latency, m.retryAfter, m.bytes, m.truncations, m.deferrals, m.lastAccepted)
+	m.changes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "teams_card_changes_total", Help: "Changes of cards that the bot posted: changed, failed (tried again), given_up, gone (there is no such message any more).",
+	}, []string{"channel", "outcome"})
+	r.MustRegister(m.changes, m.sent, m.failed, m.duration, m.notifications, m.attempts, m.latency, m.retryAfter, m.bytes, m.truncations, m.deferrals, m.lastAccepted)
 	return m
 }
 

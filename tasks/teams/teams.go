@@ -39,6 +39,11 @@ type Store interface {
 	NextDue(ctx context.Context, channel string) (at time.Time, ok bool, err error)
 	// CopyCritical writes the unsent CRITICAL rows of a channel for another one, too, each once.
 	CopyCritical(ctx context.Context, from string, to store.Channel) (int, error)
+	// DueUpdates returns at most limit rows of a channel whose message in Teams is to be changed now, NextUpdate when the next one is.
+	DueUpdates(ctx context.Context, channel string, limit int) ([]store.Notification, error)
+	NextUpdate(ctx context.Context, channel string) (at time.Time, ok bool, err error)
+	// MarkUpdated keeps what became of a change.
+	MarkUpdated(ctx context.Context, u store.Updated) error
 	// Tell writes the rows of events; one whose key is known already writes none.
 	Tell(ctx context.Context, events ...store.Event) (channels []string, err error)
 }
@@ -70,6 +75,18 @@ type Breaker interface {
 	Succeed(ctx context.Context, key string) error
 }
 
+// Bot posts the cards of channels that the settings give to it, and changes them.
+type Bot interface {
+	// Conversation returns where a channel's cards go; ok is false when the settings name no conversation, or the bot is not in it.
+	Conversation(ctx context.Context, channel string) (to notify.WebhookURL, conversation string, ok bool, err error)
+	// Address returns where a conversation is reached; ok is false when the bot is not in it any more.
+	Address(ctx context.Context, conversation string) (to notify.WebhookURL, ok bool, err error)
+	// Card is a row's card with what was done and the buttons of what can be done, for a conversation.
+	Card(ctx context.Context, n store.Notification, conversation string) ([]byte, error)
+	// Send posts a message, or changes the one that update names, and returns its id.
+	Send(ctx context.Context, to notify.WebhookURL, update string, body []byte) (notify.Result, string)
+}
+
 // Scheduler wishes for a channel to be drained at a time.
 type Scheduler interface {
 	NotifyAt(ctx context.Context, channel string, at time.Time) error
@@ -98,6 +115,8 @@ type Options struct {
 	Fallback cards.Stakeholder
 	// Buttons makes what is put into a card when it is posted; nil for none. What it makes is in no record.
 	Buttons func(store.Notification) ([]cards.Button, error)
+	// Bot is nil without one.
+	Bot Bot
 	// Refused is called when a webhook was refused: another one may be known elsewhere. It may be nil and must not wait.
 	Refused func()
 	// Now is the clock: time.Now.
@@ -148,14 +167,15 @@ type Handler struct {
 	opt       Options
 
 	mu      sync.Mutex
-	streaks map[string]int  // failures of a webhook without a success between them, as this process saw them
-	large   map[string]bool // messages that were found too large, by webhook-id: their next post is the minimal card
+	streaks map[string]int       // failures of a webhook without a success between them, as this process saw them
+	silent  map[string]time.Time // until when the bot does not post to a conversation that refused it, if there is a webhook
+	large   map[string]bool      // messages that were found too large, by webhook-id: their next post is the minimal card
 }
 
 // New returns a Handler.
 func New(s Store, d Directory, p Poster, l Limiter, b Breaker, q Scheduler, m *Metrics, log *slog.Logger, o Options) *Handler {
 	return &Handler{
-		store: s, directory: d, poster: p, limit: l, breaker: b, schedule: q, metrics: m, log: log, opt: o.withDefaults(), streaks: map[string]int{}, large: map[string]bool{},
+		store: s, directory: d, poster: p, limit: l, breaker: b, schedule: q, metrics: m, log: log, opt: o.withDefaults(), streaks: map[string]int{}, large: map[string]bool{}, silent: map[string]time.Time{},
 	}
 }
 
@@ -184,7 +204,7 @@ func (h *Handler) Drain(ctx context.Context, channel string) error {
 			return err
 		}
 		// Written while the channel was held by us, a row's own task found it taken and ended: it is ours to see.
-		due, ok, err := h.store.NextDue(ctx, channel)
+		due, ok, err := h.nextDue(ctx, channel)
 		if err != nil || !ok {
 			return err
 		}
@@ -201,6 +221,19 @@ func (h *Handler) Drain(ctx context.Context, channel string) error {
 	}
 }
 
+// nextDue is when the channel has something to do again: a post, or a change of a card.
+func (h *Handler) nextDue(ctx context.Context, channel string) (time.Time, bool, error) {
+	due, ok, err := h.store.NextDue(ctx, channel)
+	if err != nil || h.opt.Bot == nil {
+		return due, ok, err
+	}
+	change, also, err := h.store.NextUpdate(ctx, channel)
+	if also && (!ok || change.Before(due)) {
+		due = change
+	}
+	return due, ok || also, err
+}
+
 // locked drains under the channel's lease. It returns nil when another drain holds it.
 func (h *Handler) locked(ctx context.Context, channel string, deadline time.Time) (*drain, error) {
 	held, release, ok, err := h.store.Hold(ctx, store.LeaseChannel, channel)
@@ -209,7 +242,11 @@ func (h *Handler) locked(ctx context.Context, channel string, deadline time.Time
 	}
 	defer release()
 	d := newDrain(h, channel, deadline)
-	if err := d.run(held); err != nil {
+	err = d.run(held)
+	if err == nil && h.opt.Bot != nil {
+		err = d.change(held)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return d, nil
