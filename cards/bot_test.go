@@ -42,6 +42,15 @@ func checkBotCard(t *testing.T, schema *jsonschema.Schema, card json.RawMessage)
 
 func TestCardsOfTheBot(t *testing.T) {
 	schema := cardSchema(t)
+	standings := []Standing{
+		{},
+		{State: "acknowledged", By: "Amal *b* [x](https://evil.example)", At: time.Now(), Note: "Done <at>all</at>"},
+		{State: "escalated"},
+		{State: "retrying", By: "x", Reason: strings.Repeat("ü", 600)},
+		{State: "discarded", By: "أمل", Reason: "[x](https://evil.example)"},
+		{State: "resolved"},
+	}
+	n := 0
 	for _, language := range []Language{English, Arabic} {
 		l := testLinks
 		l.Language = language
@@ -49,16 +58,10 @@ func TestCardsOfTheBot(t *testing.T) {
 			if len(c.Event) == 0 {
 				continue
 			}
+			n++
 			card, err := Render(c.event(t), l)
 			require.NoError(t, err)
-			for _, s := range []Standing{
-				{},
-				{State: "acknowledged", By: "Amal *b* [x](https://evil.example)", At: time.Now(), Note: "Done <at>all</at>"},
-				{State: "escalated"},
-				{State: "retrying", By: "x", Reason: strings.Repeat("ü", 600)},
-				{State: "discarded", By: "أمل", Reason: "[x](https://evil.example)"},
-				{State: "resolved"},
-			} {
+			for _, s := range []Standing{standings[n%len(standings)], standings[(n+1)%len(standings)]} { // all of them, not each on every card
 				out, err := Interactive(card, s, "0190a8f0-0000-7000-8000-000000000000", presses(VerbAcknowledge, VerbEscalate, VerbRetry, VerbResolve, VerbDiscard, VerbView))
 				require.NoError(t, err, name)
 				seen := checkBotCard(t, schema, out)
