@@ -10,6 +10,7 @@ REVOKE INSERT, UPDATE ON goose_db_version FROM nphiesq_app;                    -
 GRANT DELETE ON pauses TO nphiesq_app;                                         -- a pause that has ended
 GRANT DELETE ON teams_notifications TO nphiesq_app;                            -- TEAMS_AUDIT_RETENTION_DAYS
 GRANT DELETE ON pagerduty_events TO nphiesq_app;                               -- of alerts that are over, after the same time
+GRANT DELETE ON action_commands TO nphiesq_app;                                -- answers kept for repeated commands, after the same time
 GRANT DELETE ON leases TO nphiesq_app;                                         -- work that is done
 REVOKE UPDATE ON sign_ins, sign_in_starts FROM nphiesq_app;                    -- who is signed in does not get another role
 GRANT UPDATE (last_seen_at) ON sign_ins TO nphiesq_app;

@@ -231,9 +231,15 @@ func TestACommandThatComesTwice(t *testing.T) {
 	again := b.do(cmd)
 	require.Equal(t, []any{true, first.CommandID, actions.Applied, store.AlertAcknowledged}, []any{again.Repeated, again.CommandID, again.Outcome, again.State}, "as it was then")
 	require.Equal(t, store.AlertResolved, b.alert(rows[0]).State)
+	n, err := b.Store.DeleteOldCommands(t.Context(), time.Now().Add(-time.Hour), 10)
+	require.NoError(t, err)
+	require.Zero(t, n, "not yet")
 	cmd.Verb = actions.Escalate
 	other := b.do(cmd)
 	require.Equal(t, []any{actions.Refused, actions.CodeReused, 409}, []any{other.Outcome, other.Code, other.Code.Status()})
+	n, err = b.Store.DeleteOldCommands(t.Context(), time.Now().Add(time.Hour), 10)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
 }
 
 func TestWhatIsRefused(t *testing.T) {

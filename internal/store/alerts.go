@@ -313,6 +313,13 @@ func (s *Store) CommandResult(ctx context.Context, key string) (json.RawMessage,
 	return raw, wrap("read the answer to a command", err)
 }
 
+// DeleteOldCommands deletes at most limit answers that were kept for repetitions of commands of before a time. What was done stays in the
+// audit trail. It returns how many; fewer than limit means that it is done.
+func (s *Store) DeleteOldCommands(ctx context.Context, before time.Time, limit int) (int64, error) {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM action_commands WHERE key IN (SELECT key FROM action_commands WHERE at < $1 ORDER BY at LIMIT $2)`, before, limit)
+	return tag.RowsAffected(), wrap("delete old commands", err)
+}
+
 // transit writes what an applied command changes.
 func (s *Store) transit(ctx context.Context, tx pgx.Tx, out *Acted, t Transition, by Decision) error {
 	now := s.opt.Now()

@@ -119,10 +119,11 @@ func (u *Upkeep) Publish(ctx context.Context) error {
 	}
 }
 
-// Tidy deletes old notifications, and what PagerDuty was told of alerts that are over, a batch at a time.
+// Tidy deletes old notifications, what PagerDuty was told of alerts that are over, and answers kept for repeated commands, a batch at a time.
 func (u *Upkeep) Tidy(ctx context.Context) error {
 	before := u.opt.Now().Add(-u.opt.Retention)
-	return errors.Join(u.tidy(ctx, "notifications", before, u.store.DeleteOldNotifications), u.tidy(ctx, "pages", before, u.store.DeleteOldPages))
+	return errors.Join(u.tidy(ctx, "notifications", before, u.store.DeleteOldNotifications), u.tidy(ctx, "pages", before, u.store.DeleteOldPages),
+		u.tidy(ctx, "commands", before, u.store.DeleteOldCommands))
 }
 
 func (u *Upkeep) tidy(ctx context.Context, what string, before time.Time, some func(context.Context, time.Time, int) (int64, error)) error {
