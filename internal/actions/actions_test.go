@@ -2,6 +2,7 @@ package actions_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -499,4 +500,54 @@ func TestWhoseCardsTheBotChangesAreNotToldAgain(t *testing.T) {
 	_, ok, err = b.Store.NextUpdate(t.Context(), rows[0].Channel)
 	require.NoError(t, err)
 	require.False(t, ok)
+}
+
+// TestDecisionsMeetAnswersAndDeliveries: people press, answers of the payer arrive and cards are marked as sent, all for the same alerts and
+// at once. Nobody waits for another for ever, nobody is told that the record refuses, and what ends a claim ends its alert.
+func TestDecisionsMeetAnswersAndDeliveries(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	for n := range 15 {
+		c, _, rows := b.claim(fmt.Sprint("CLM-", n))
+		var all sync.WaitGroup
+		for i := range 12 {
+			all.Go(func() {
+				verb := []actions.Verb{actions.Acknowledge, actions.Retry, actions.Escalate, actions.Discard}[i%4]
+				if _, err := b.Do(ctx, actions.Command{Notification: rows[i%len(rows)].ID, Verb: verb, Reason: "x", Actor: actions.Actor{ID: "p"}, Source: actions.FromLink}); err != nil {
+					t.Errorf("%s: %v", verb, err)
+				}
+			})
+		}
+		all.Go(func() {
+			status := 200
+			id, err := b.Store.SaveMessage(ctx, store.Message{Direction: store.In, Event: "claim-response", License: c.License, ClaimID: &c.ID, HTTPStatus: &status, Body: []byte(`{}`)})
+			if err == nil {
+				_, err = b.Store.RecordAnswer(ctx, store.Answer{
+					ClaimID: c.ID, MessageID: id, Fingerprint: "f", Outcome: "complete", Adjudication: "approved", State: store.Approved, Detail: []byte(`{}`),
+				}, func(store.Applied) []store.Event {
+					return []store.Event{{Event: cards.Event{Type: cards.ClaimApprovedEvent, Details: cards.ClaimApproved{ClaimRef: c.Identifier.Value}}, Key: c.ID.String() + "/approved", ClaimID: &c.ID}}
+				})
+			}
+			if err != nil {
+				t.Errorf("answer: %v", err)
+			}
+		})
+		all.Go(func() {
+			var sent []store.Sent
+			for _, r := range slices.Backward(rows) { // the other way round
+				sent = append(sent, store.Sent{ID: r.ID, StatusCode: 202, At: time.Now(), WebhookURL: "https://h/…#1"})
+			}
+			for range 3 {
+				if err := b.Store.MarkSent(ctx, sent...); err == nil {
+					return
+				}
+			}
+			t.Error("never marked as sent")
+		})
+		all.Wait()
+		claim, err := b.Store.Claim(ctx, c.ID)
+		require.NoError(t, err)
+		require.Equal(t, store.Approved, claim.State, "the answer counts, whatever was decided")
+		require.True(t, b.alert(rows[0]).State.Over(), b.alert(rows[0]).State)
+	}
 }

@@ -3,12 +3,14 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -239,6 +241,21 @@ var ErrReused = &fault.Error{Op: "act", Kind: fault.Conflict, Safe: "the id was 
 //
 // Errors: a fault of Kind NotFound, ErrReused, what decide returns, Unavailable.
 func (s *Store) Act(ctx context.Context, notification uuid.UUID, key, fingerprint string, by Decision, decide func(Alert) (Transition, error)) (out Acted, err error) {
+	for range 3 { // cards of the alert may be marked as sent meanwhile, in another order
+		if out, err = s.act(ctx, notification, key, fingerprint, by, decide); !deadlocked(err) {
+			break
+		}
+	}
+	return out, err
+}
+
+// deadlocked reports whether PostgreSQL ended a transaction because it and another one waited for each other.
+func deadlocked(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "40P01"
+}
+
+func (s *Store) act(ctx context.Context, notification uuid.UUID, key, fingerprint string, by Decision, decide func(Alert) (Transition, error)) (out Acted, err error) {
 	err = s.tx(ctx, "act", func(tx pgx.Tx) error {
 		out = Acted{}
 		if key != "" {
