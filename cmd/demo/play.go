@@ -208,7 +208,8 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 	d.env = append(d.env, "NPHIES_BASE_URL="+strings.TrimSuffix(at.NPHIES, "/$process-message"), "NPHIES_PROVIDER_LICENSE=DEMO-PR-0001", "NPHIES_POLL_INTERVAL=1", "NPHIES_OFFLINE_RETRY=1",
 		"TEAMS_WEBHOOK_ALLOW_INSECURE=true", "TEAMS_HMAC_SECRET_KEY="+key, "TEAMS_RATE_LIMIT_REQUESTS=1200", "TEAMS_RATE_LIMIT_BURST=60", "TEAMS_DIGEST_ABOVE=0",
 		"ENVIRONMENT=demo", "MONITOR_URL=http://"+monitorAddr, "RECONCILE_INTERVAL=2", "LOG_FORMAT=text",
-		"MONITOR_USERS=operator:operator:"+string(hash)+" viewer:viewer:"+string(hash), "MONITOR_INSECURE_COOKIES=true")
+		"MONITOR_USERS=operator:operator:"+string(hash)+" viewer:viewer:"+string(hash)+" privacy:operator+privacy:"+string(hash), "MONITOR_INSECURE_COOKIES=true",
+		"PAGERDUTY_URL="+strings.TrimSuffix(at.Teams, "/"), "PAGERDUTY_ROUTING_KEYS=default="+strings.ToLower(rand.Text() + rand.Text())[:32])
 	actions, err := freeAddress(ctx, "")
 	if err != nil {
 		return err
@@ -238,7 +239,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 	if _, err := d.start(ctx, "monitor", nil, []string{"MONITOR_ADDR=" + monitorAddr, "ACTIONS_ADDR=" + actions, "MONITOR_HTTP_ADDR=" + machines}, answers(ctx, "http://"+monitorAddr+"/readyz")); err != nil {
 		return err
 	}
-	addresses["monitor"] = "http://" + monitorAddr + "  (operator or viewer, password " + password + ")"
+	addresses["monitor"] = "http://" + monitorAddr + "  (operator, viewer or privacy, password " + password + ")"
 	addresses["queues"] = "http://" + monitorAddr + "/queues/"
 	addresses["cards in Teams"] = at.Teams
 	addresses["NPHIES simulator"] = at.Control
