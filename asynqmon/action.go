@@ -58,6 +58,9 @@ type refusal struct {
 
 func (e *refusal) Error() string { return e.text }
 
+// Refuse is an error of Audit.Before that refuses an action: its text is shown to whoever wanted it.
+func Refuse(status int, text string) error { return &refusal{status, text} }
+
 func statusOf(err error) int {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.status

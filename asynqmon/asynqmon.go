@@ -142,6 +142,10 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, path, name strin
 		return
 	}
 	if err := h.opt.Audit.Before(r.Context(), a); err != nil {
+		if no, ok := errors.AsType[*refusal](err); ok {
+			refuse(w, no.status, no.text)
+			return
+		}
 		h.opt.Log.ErrorContext(r.Context(), "queue action not on record, so not carried out", slog.String("verb", a.Verb), slog.String("queue", a.Queue), slog.String("error", err.Error()))
 		refuse(w, http.StatusServiceUnavailable, "the action could not be put on record, so it was not carried out")
 		return

@@ -43,6 +43,7 @@ type cli struct {
 	Pauses        pausesCmd        `cmd:"" help:"What is not sent for now, and why; resume it."`
 	Dead          deadCmd          `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
 	Notifications notificationsCmd `cmd:"" help:"What was told in Teams: list it, send it again."`
+	Audit         auditCmd         `cmd:"" help:"The record of what people decided: check it, list it."`
 	Generate      generateCmd      `cmd:"" help:"Print synthetic valid claims as NDJSON."`
 }
 

@@ -28,6 +28,10 @@ func (p *program) actionRoutes(cfg *config.Config, core *actions.Core, counts *a
 	if cfg.AlertToken != "" {
 		mux.Handle("/api/v1/alertmanager", alertmanager.New(p.app.Store, p.app.Queue, cfg.AlertToken.Reveal(), limited("alertmanager"), log))
 	}
+	roles, err := permissions(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if cfg.APIKeys != "" {
 		keys, err := signing.ParseKeys(cfg.APIKeys.Reveal())
 		if err != nil {
@@ -35,7 +39,7 @@ func (p *program) actionRoutes(cfg *config.Config, core *actions.Core, counts *a
 		}
 		mux.Handle(actionweb.APIPath, &actionweb.API{
 			Receiver: &signing.Receiver{Route: actionweb.APIRoute, Keys: keys, Replays: signing.NewReplays(p.app.Redis), Now: p.app.Now},
-			Core:     core, Failures: limited("api"), Metrics: counts, Log: log,
+			Core:     core, Failures: limited("api"), Metrics: counts, Roles: roles, Log: log,
 		})
 	}
 	if err := p.teamsRoutes(mux, cfg, core, counts, log); err != nil {
@@ -43,10 +47,6 @@ func (p *program) actionRoutes(cfg *config.Config, core *actions.Core, counts *a
 	}
 	if cfg.ActionBaseURL == "" {
 		return mux, nil
-	}
-	roles, err := permissions(cfg)
-	if err != nil {
-		return nil, err
 	}
 	keys, err := actionlink.ParseKeys(cfg.LinkKeys.Reveal())
 	if err != nil {

@@ -26,6 +26,8 @@ type Core struct {
 	Log     *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	sampler sampler
 }
 
 // Retry lets the work behind a dead letter be tried again with a fresh budget of attempts: the claim's stored bytes, unchanged.

@@ -221,6 +221,53 @@ func TestAHundredPressesApplyOnce(t *testing.T) {
 	}
 }
 
+// TestAHundredPressOnAConditionApplyOnce: nothing but the alert itself is there to be locked.
+func TestAHundredPressOnAConditionApplyOnce(t *testing.T) {
+	b := newBench(t)
+	_, err := b.Store.Raise(t.Context(), store.Condition{Type: cards.RedisNodeDownEvent, Identity: "r", Details: cards.Redis{Instance: "r", State: "down"}})
+	require.NoError(t, err)
+	list, err := b.Store.ListNotifications(t.Context(), store.NotificationFilter{EventType: string(cards.RedisNodeDownEvent)})
+	require.NoError(t, err)
+	require.Len(t, list, 3)
+	for _, verb := range []actions.Verb{actions.Acknowledge, actions.Escalate, actions.Resolve} {
+		var applied atomic.Int32
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				r, err := b.Do(context.WithoutCancel(t.Context()), actions.Command{Notification: list[i%3].ID, Verb: verb, Actor: actions.Actor{ID: fmt.Sprint("p", i)}, Source: actions.FromLink})
+				if err != nil {
+					t.Error(err)
+				}
+				if r.Outcome == actions.Applied {
+					applied.Add(1)
+				} else if r.Outcome != actions.Already {
+					t.Errorf("%s: %s", verb, r.Message)
+				}
+			})
+		}
+		all.Wait()
+		require.EqualValues(t, 1, applied.Load(), verb)
+	}
+}
+
+// TestWhoWasFirst is named, not who did something else before.
+func TestWhoWasFirst(t *testing.T) {
+	b := newBench(t)
+	_, _, rows := b.claim("CLM-1")
+	as := func(who string, v actions.Verb) actions.Result {
+		return b.do(actions.Command{Notification: rows[0].ID, Verb: v, Reason: "x", Actor: actions.Actor{ID: who, Name: who}})
+	}
+	as("ann", actions.Acknowledge)
+	as("bob", actions.Escalate)
+	require.Equal(t, "bob", as("cyd", actions.Escalate).Actor)
+	as("dan", actions.Retry)
+	r := as("eve", actions.Retry)
+	require.Equal(t, "dan", r.Actor)
+	require.Contains(t, r.Message, "dan")
+	as("hal", actions.Resolve)
+	require.Equal(t, "hal", as("ida", actions.Resolve).Actor)
+}
+
 // TestACommandThatComesTwice is answered as before, and another one under its key is refused.
 func TestACommandThatComesTwice(t *testing.T) {
 	b := newBench(t)
@@ -509,7 +556,19 @@ func TestDecisionsMeetAnswersAndDeliveries(t *testing.T) {
 	ctx := t.Context()
 	for n := range 15 {
 		c, _, rows := b.claim(fmt.Sprint("CLM-", n))
+		_, err := b.Store.Tell(ctx, store.Event{Event: cards.Event{Type: cards.APIErrorEvent, Details: cards.APIError{ErrorType: cards.ErrorNetwork, ClaimID: c.ID.String()}}, Key: "api/" + c.ID.String(), ClaimID: &c.ID})
+		require.NoError(t, err)
+		api, err := b.Store.ListNotifications(ctx, store.NotificationFilter{EventType: string(cards.APIErrorEvent), Claim: &c.ID})
+		require.NoError(t, err)
 		var all sync.WaitGroup
+		for i := range 6 { // an alert about the claim without a dead letter
+			all.Go(func() {
+				verb := []actions.Verb{actions.Acknowledge, actions.Escalate, actions.Poll}[i%3]
+				if _, err := b.Do(ctx, actions.Command{Notification: api[i%len(api)].ID, Verb: verb, Actor: actions.Actor{ID: "p"}, Source: actions.FromLink}); err != nil {
+					t.Errorf("%s: %v", verb, err)
+				}
+			})
+		}
 		for i := range 12 {
 			all.Go(func() {
 				verb := []actions.Verb{actions.Acknowledge, actions.Retry, actions.Escalate, actions.Discard}[i%4]

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -110,7 +111,7 @@ const MaxReason = 500
 func (c Command) tidy() Command {
 	line := func(s string, n int) string {
 		r := []rune(strings.Join(strings.Fields(strings.ToValidUTF8(strings.Map(func(r rune) rune {
-			if r == 0 || r == '\u202e' || r == '\u202d' || (r < ' ' && r != '\n' && r != '\t') {
+			if unicode.Is(unicode.Cf, r) || (unicode.IsControl(r) && r != '\n' && r != '\t') {
 				return -1
 			}
 			return r

@@ -148,8 +148,8 @@ func (c *Core) decide(cmd Command, a store.Alert, r *Result) store.Transition {
 		t.Apply, t.State, t.Poll = true, a.State, a.License
 	case (cmd.Verb == Retry || cmd.Verb == Discard) && a.LetterID == nil:
 		r.Outcome, r.Code, r.Message = Refused, CodeNotRetryable, "There is no dead letter behind it: nothing waits to be tried again or given up."
-	case s.outcome == Already:
-		*r = already(*r, a, done(cmd.Verb))
+	case s.outcome == Already, cmd.Source == FromSystem && a.State != store.AlertOpen: // somebody has it in hand since it was found overdue
+		*r = already(*r, a, cmd.Verb)
 	case s.outcome == Applied:
 		r.Outcome, r.Code, r.State, r.Message = Applied, CodeApplied, s.next, effect[cmd.Verb]
 		t.Apply, t.State = true, s.next
@@ -161,9 +161,10 @@ func (c *Core) decide(cmd Command, a store.Alert, r *Result) store.Transition {
 		t.LetterAlready = func(l store.DeadLetter) store.Transition {
 			r.State = a.State
 			if (cmd.Verb == Retry && l.State == store.LetterRetrying) || (cmd.Verb == Discard && l.State == store.LetterDiscarded) {
-				*r = already(*r, a, done(cmd.Verb))
+				*r = already(*r, a, cmd.Verb)
 				if l.DecidedBy != "" {
 					r.Actor, r.At = l.DecidedBy, *l.DecidedAt
+					r.Message = earlier(cmd.Verb, r.Actor, r.At)
 				}
 			} else {
 				r.Outcome, r.Code, r.Message = Refused, CodeNotPossible, "That is not possible: the dead letter is "+string(l.State)+"."
@@ -190,16 +191,24 @@ func done(v Verb) string {
 }
 
 // already is the answer to the second of two: not an error.
-func already(r Result, a store.Alert, what string) Result {
-	r.Outcome, r.Code, r.Actor, r.At = Already, CodeAlready, a.AcknowledgedBy, time.Time{}
-	if a.AcknowledgedAt != nil {
-		r.At = *a.AcknowledgedAt
+func already(r Result, a store.Alert, v Verb) Result {
+	r.Outcome, r.Code, r.Actor, r.At = Already, CodeAlready, "", time.Time{}
+	switch {
+	case a.Taken == string(v) && a.TakenAt != nil:
+		r.Actor, r.At = a.TakenBy, *a.TakenAt
+	case v == Acknowledge && a.AcknowledgedAt != nil:
+		r.Actor, r.At = a.AcknowledgedBy, *a.AcknowledgedAt
 	}
-	r.Message = "It was " + what + " before."
-	if r.Actor != "" {
-		r.Message = fmt.Sprintf("It was %s before: %s, %s.", what, r.Actor, r.At.UTC().Format("2006-01-02 15:04:05 UTC"))
-	}
+	r.Message = earlier(v, r.Actor, r.At)
 	return r
+}
+
+// earlier says in a sentence that a verb was applied before.
+func earlier(v Verb, by string, at time.Time) string {
+	if by == "" {
+		return "It was " + done(v) + " before."
+	}
+	return fmt.Sprintf("It was %s before: %s, %s.", done(v), by, at.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // effects is what an applied verb does beside the change of state.
@@ -330,8 +339,13 @@ func (c *Core) Forbid(ctx context.Context, cmd Command) (Result, error) {
 	return r, err
 }
 
+// followTime is how long a person waits for Redis to hear of what is on record already; then the reconciler does it.
+const followTime = 3 * time.Second
+
 // follow does in Redis what the command wants; the reconciler would, too.
 func (c *Core) follow(ctx context.Context, cmd Command, out store.Acted) error {
+	ctx, cancel := context.WithTimeout(ctx, followTime)
+	defer cancel()
 	var errs []error
 	if out.Decided != nil && out.Decided.Applied {
 		errs = append(errs, c.followLetter(ctx, cmd.Verb, *out.Decided))

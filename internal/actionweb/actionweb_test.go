@@ -43,6 +43,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 const (
 	password = "correct horse battery"
 	apiKey   = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	apiKeyID = "ed11014c"
 	linkKey  = "k1:ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 )
 
@@ -412,6 +413,10 @@ func TestWhoTriesTokensIsStopped(t *testing.T) {
 	require.Equal(t, 429, status)
 	require.NotEmpty(t, h.Get("Retry-After"))
 	require.Len(t, s.fails, 30)
+	trail, err := s.store.Actions(t.Context(), "", 0)
+	require.NoError(t, err)
+	require.Len(t, trail, 20, "they are on record, but a flood of them does not fill it")
+	require.Equal(t, []string{"unknown", "link", "refused", "token"}, []string{trail[0].Actor, trail[0].Source, trail[0].Outcome, trail[0].Detail["reason"]})
 }
 
 // call signs a call.
@@ -450,7 +455,7 @@ func TestTheSignedAPI(t *testing.T) {
 	require.NotEmpty(t, out["request_id"])
 	trail, err := s.store.Actions(t.Context(), "", 1)
 	require.NoError(t, err)
-	require.Equal(t, []string{"api", "api", "hmac", "service"}, []string{trail[0].Source, trail[0].Detail["asserted_by"], trail[0].Detail["auth_method"], trail[0].Detail["actor_type"]})
+	require.Equal(t, []string{"api", apiKeyID, "hmac", "service"}, []string{trail[0].Source, trail[0].Detail["asserted_by"], trail[0].Detail["auth_method"], trail[0].Detail["actor_type"]})
 
 	// The same call again gets the same answer; another one under its id does not.
 	status, again, _ := s.call("act_1", body("acknowledge", ""), nil)
@@ -479,7 +484,9 @@ func TestTheSignedAPI(t *testing.T) {
 		"no JSON": {"{", 400}, "two objects": {body("resolve", "") + "{}", 400}, "an unknown field": {strings.Replace(body("resolve", ""), `"reason"`, `"reasons"`, 1), 400},
 		"an unknown verb": {body("drop", ""), 400}, "no type": {`{"alert_id":"x"}`, 400}, "no id": {strings.Replace(body("resolve", ""), n.ID.String(), "alr_1", 1), 400},
 		"no actor": {fmt.Sprintf(`{"type":"alert.resolve","alert_id":%q}`, n.ID), 400}, "unknown alert": {strings.Replace(body("resolve", ""), n.ID.String(), uuid.NewString(), 1), 404},
-		"too large": {body("resolve", strings.Repeat("x", 70<<10)), 413},
+		"another spelling": {strings.Replace(body("resolve", ""), `"type"`, `"TYPE"`, 1), 400},
+		"a name twice":     {strings.Replace(body("resolve", ""), `{"type"`, `{"type":"alert.retry","type"`, 1), 400},
+		"too large":        {body("resolve", strings.Repeat("x", 70<<10)), 413},
 	} {
 		status, out, h := s.call("odd_"+base64.RawURLEncoding.EncodeToString([]byte(name)), x.body, nil)
 		require.Equal(t, x.status, status, name)

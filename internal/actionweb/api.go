@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,9 @@ type API struct {
 	// Failures counts addresses whose calls are not signed well; nil counts none.
 	Failures *ratelimit.Failures
 	Metrics  Metrics // may be nil
-	Log      *slog.Logger
+	// Roles: what needs another role than actions.DefaultRole is not done for a caller, who has only that.
+	Roles actions.Permissions
+	Log   *slog.Logger
 }
 
 // call is the body: {"type":"alert.acknowledge","alert_id":"…","reason":"…","actor":{"id":"…","name":"…"}}.
@@ -48,6 +51,42 @@ type call struct {
 		Name string `json:"name"`
 	} `json:"actor"`
 }
+
+// exact reports whether the names of a call's fields are spelled as they should be, each once: Go's decoder takes "TYPE", too, and of two
+// "type" the last.
+func exact(body []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(body))
+	allowed := []string{"type", "alert_id", "reason", "actor", "id", "name"}
+	seen, name, depth := map[string]bool{}, true, 0
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return errors.Is(err, io.EOF)
+		}
+		switch t := tok.(type) {
+		case json.Delim:
+			if t == '{' {
+				depth++
+			} else {
+				depth--
+			}
+			name = true
+			continue
+		case string:
+			if name {
+				at := strconv.Itoa(depth) + t
+				if seen[at] || !slices.Contains(allowed, t) {
+					return false
+				}
+				seen[at] = true
+			}
+		}
+		name = !name
+	}
+}
+
+// patience is how long a caller, or a person who pressed a button, may have to wait for PostgreSQL.
+const patience = 20 * time.Second
 
 // retryAfter is the value of the header, in whole seconds.
 func retryAfter(d time.Duration) string {
@@ -100,7 +139,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var c call
 	d := json.NewDecoder(bytes.NewReader(signed.Body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || !errors.Is(d.Decode(&struct{}{}), io.EOF) {
+	if err := d.Decode(&c); err != nil || !exact(signed.Body) || !errors.Is(d.Decode(&struct{}{}), io.EOF) {
 		problem(w, http.StatusBadRequest, "body", `Want one JSON object with type, alert_id, reason and actor {id, name}, and nothing else.`, request)
 		return
 	}
@@ -117,9 +156,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "actor", "actor.id is missing: who acts goes on record.", request)
 		return
 	}
-	res, err := a.Core.Do(context.WithoutCancel(ctx), actions.Command{
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	do := a.Core.Do
+	if a.Roles.Role(actions.Verb(verb)) != actions.DefaultRole {
+		do = a.Core.Forbid
+	}
+	res, err := do(work, actions.Command{
 		Key: "api:" + signed.ID, Notification: id, Verb: actions.Verb(verb), Reason: c.Reason,
-		Actor: actions.Actor{Type: actions.Service, ID: c.Actor.ID, Name: c.Actor.Name, AssertedBy: "api"}, Source: actions.FromAPI, AuthMethod: "hmac",
+		Actor: actions.Actor{Type: actions.Service, ID: c.Actor.ID, Name: c.Actor.Name, AssertedBy: signed.Key}, Source: actions.FromAPI, AuthMethod: "hmac", KeyID: signed.Key,
 		RequestID: request, Address: from, UserAgent: r.UserAgent(),
 	})
 	if err != nil {
@@ -148,6 +193,9 @@ func (a *API) refuse(ctx context.Context, w http.ResponseWriter, err error, requ
 		a.Metrics.AuthFailure(actions.FromAPI, reason)
 	}
 	a.Log.WarnContext(ctx, "signed call refused", slog.String("request_id", request), slog.String("reason", err.Error()), slog.String("address", from))
+	if status == http.StatusUnauthorized {
+		a.Core.Intruder(ctx, actions.FromAPI, reason, from)
+	}
 	if status == http.StatusUnauthorized && a.Failures != nil {
 		if err := a.Failures.Failed(ctx, from); err != nil {
 			a.Log.WarnContext(ctx, "failure not counted", slog.String("error", err.Error()))

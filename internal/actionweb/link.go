@@ -35,6 +35,7 @@ const maxForm = 8 << 10
 type Core interface {
 	Do(ctx context.Context, cmd actions.Command) (actions.Result, error)
 	Forbid(ctx context.Context, cmd actions.Command) (actions.Result, error)
+	Intruder(ctx context.Context, source actions.Source, reason, address string)
 }
 
 // Record is what the pages read: *store.Store.
@@ -131,18 +132,25 @@ func (l *Links) show(w http.ResponseWriter, r *http.Request, status int, v view)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'nonce-"+v.Nonce+"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	guard(h)
+	w.WriteHeader(status)
+	_, _ = b.WriteTo(w)
+}
+
+// guard sets what all answers have in common.
+func guard(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = b.WriteTo(w)
+	h.Set("Strict-Transport-Security", "max-age=31536000") // browsers take it over https only
 }
 
 // verified reads the token of the address and the alert it is for. If it returns false, it has answered. With old set an expired one will do.
 func (l *Links) verified(w http.ResponseWriter, r *http.Request, old bool) (t actionlink.Token, a store.Alert, ok bool) {
 	ctx, from := r.Context(), ratelimit.Address(r.RemoteAddr)
+	guard(w.Header()) // also for the way to the sign-in
 	if l.Failures != nil {
 		if wait, err := l.Failures.Blocked(ctx, from); err == nil && wait > 0 { // with Redis away the signature is guard enough
 			w.Header().Set("Retry-After", retryAfter(wait))
@@ -181,6 +189,9 @@ func (l *Links) failed(ctx context.Context, reason, address string) {
 	if l.Metrics != nil {
 		l.Metrics.AuthFailure(actions.FromLink, reason)
 	}
+	if address != "" {
+		l.Core.Intruder(ctx, actions.FromLink, reason, address)
+	}
 	if l.Failures == nil || address == "" {
 		return
 	}
@@ -216,8 +227,8 @@ func (l *Links) form(w http.ResponseWriter, r *http.Request, t actionlink.Token,
 		v.Text = "You may look but not do this: it needs the role " + l.Roles.Role(verb) + "."
 	case !slices.Contains(actions.Offered(a), verb):
 		v.Text = "There is nothing to do: it is " + string(a.State) + "."
-		if a.AcknowledgedBy != "" {
-			v.Text += " By " + a.AcknowledgedBy + ", " + a.AcknowledgedAt.UTC().Format("2006-01-02 15:04:05 UTC") + "."
+		if a.TakenBy != "" {
+			v.Text += " By " + a.TakenBy + ", " + a.TakenAt.UTC().Format("2006-01-02 15:04:05 UTC") + "."
 		}
 		v.Good = true
 	default:
@@ -263,7 +274,8 @@ func (l *Links) pressed(w http.ResponseWriter, r *http.Request, t actionlink.Tok
 		Actor: actions.Actor{ID: who.ID, Name: who.Name, Tenant: who.Tenant}, Source: actions.FromLink, AuthMethod: who.Method, KeyID: t.KeyID,
 		RequestID: rand.Text(), Address: ratelimit.Address(r.RemoteAddr), UserAgent: r.UserAgent(),
 	}
-	ctx = context.WithoutCancel(ctx) // a browser that goes away stops no decision half-way
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience) // a browser that goes away stops no decision half-way
+	defer cancel()
 	do := l.Core.Do
 	if !who.Has(signin.Role(l.Roles.Role(verb))) {
 		do = l.Core.Forbid

@@ -107,13 +107,25 @@ func (e *Escalation) look(ctx context.Context, p cards.Priority, after time.Dura
 	return errors.Join(errs...)
 }
 
+// ringAgain is how long an escalated alert that nobody acknowledges stands for later ones of its type, too.
+const ringAgain = time.Hour
+
 func (e *Escalation) escalate(ctx context.Context, o store.OverdueAlert, f store.AlertFilter, after time.Duration) error {
+	f.Type = o.Type
+	n, joined, err := e.store.JoinEscalation(ctx, f, e.opt.Now().Add(-ringAgain), "nphiesq", "nobody acknowledged it within "+say(after)+"; one like it was escalated before")
+	if err != nil {
+		return err
+	}
+	if joined {
+		e.metrics.WithLabelValues(string(f.Priority)).Add(float64(n))
+		return nil
+	}
 	a, err := e.store.AlertOf(ctx, o.Notification)
 	if err != nil {
 		return err
 	}
 	reason := "nobody acknowledged it within " + say(after)
-	if f.Type = o.Type; o.More > 0 {
+	if o.More > 0 {
 		reason += fmt.Sprintf(", and %d more like it", o.More)
 	}
 	r, err := e.core.Do(ctx, actions.Command{

@@ -2,6 +2,7 @@ package escalation_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -319,6 +320,49 @@ func TestTenThousandAreOne(t *testing.T) {
 	acts, err := b.store.Actions(ctx, "", 0)
 	require.NoError(t, err)
 	require.Len(t, acts, 2)
+}
+
+// TestATroubleThatGoesOnRingsOncePerHour: dead letters that keep coming join the one that was escalated, until somebody sees to it.
+func TestATroubleThatGoesOnRingsOncePerHour(t *testing.T) {
+	b := newBench(t)
+	rings := func() int { return len(b.drain()) }
+	for i := range 20 {
+		c, _, err := b.store.CreateClaim(t.Context(), store.NewClaim{
+			License: "PR-1", Identifier: store.Identifier{System: "s", Value: fmt.Sprint("T-", i)}, Payer: "INS", Claimed: decimal.New(100, -2),
+			HeaderID: "h", BundleID: "b", SourceHash: "x", Event: "claim-request", Body: []byte("{}"),
+		})
+		require.NoError(t, err)
+		b.die(c, 1)
+		b.post()
+		b.wait(2 * time.Minute)
+		b.look()
+	}
+	require.Equal(t, 1, rings(), "forty minutes, the first of them overdue after thirty")
+	b.wait(29 * time.Minute)
+	b.look()
+	require.Equal(t, 1, rings())
+	require.Empty(t, b.told(`state = 'open' AND event_type = 'task.dlq'`), "all are marked")
+	b.wait(time.Hour)
+	c := b.claim()
+	b.die(c, 1)
+	b.post()
+	b.wait(31 * time.Minute)
+	b.look()
+	require.Equal(t, 2, rings(), "still nobody: it rings again")
+}
+
+// TestAnAcknowledgementBetweenLookAndEscalationCounts: who has it in hand is not called.
+func TestAnAcknowledgementBetweenLookAndEscalationCounts(t *testing.T) {
+	b := newBench(t)
+	b.die(b.claim(), 1)
+	b.post()
+	b.wait(time.Hour)
+	a := b.told(`event_type = 'task.dlq'`)[0]
+	b.do(a, actions.Acknowledge)
+	r, err := b.core.Do(t.Context(), actions.Command{Notification: a.Notification, Verb: actions.Escalate, Reason: "overdue", Actor: actions.Actor{Type: actions.System, Name: "nphiesq"}, Source: actions.FromSystem})
+	require.NoError(t, err)
+	require.Equal(t, []any{actions.Already, store.AlertAcknowledged}, []any{r.Outcome, b.told(`event_type = 'task.dlq'`)[0].State})
+	require.Empty(t, b.drain())
 }
 
 // TestTwoWorkersLookAtOnce: whoever comes second finds it done.

@@ -71,6 +71,8 @@ type Options struct {
 	Pages Pages
 	// NoPage reports requests that no person reads: they are refused, not led to the sign-in page. nil means none.
 	NoPage func(*http.Request) bool
+	// Forbidden hears of posts that the role of a person who is signed in does not permit; nil for nobody.
+	Forbidden func(r *http.Request)
 	// InsecureCookies lets the cookies travel over http.
 	InsecureCookies bool
 	Log             *slog.Logger
@@ -160,14 +162,22 @@ func (d *Door) Form(role Role, next http.HandlerFunc) http.HandlerFunc {
 		case d.foreign.Check(r) != nil:
 			d.opt.Pages.Problem(w, r, http.StatusForbidden, "This form came from another site, so it was not carried out.")
 		case role == Operator && !who.Has(role):
+			d.forbidden(r)
 			d.opt.Pages.Problem(w, r, http.StatusForbidden, "Your role may look but not decide.")
 		case !who.Has(role):
+			d.forbidden(r)
 			d.opt.Pages.Problem(w, r, http.StatusForbidden, "This needs the role "+string(role)+".")
 		case !who.Genuine(r):
 			d.opt.Pages.Problem(w, r, http.StatusForbidden, "This form is out of date. Go back, reload the page and try again.")
 		default:
 			next(w, r)
 		}
+	}
+}
+
+func (d *Door) forbidden(r *http.Request) {
+	if d.opt.Forbidden != nil {
+		d.opt.Forbidden(r)
 	}
 }
 

@@ -117,6 +117,8 @@ type Receiver struct {
 type Request struct {
 	// ID is its webhook-id: the key under which the caller does the work once.
 	ID string
+	// Key is the ID of the key it was signed with.
+	Key string
 	// Body is what was signed, byte for byte.
 	Body []byte
 	// Repeated: the same id came with the same body before. The caller gives the answer it gave then; it may not have come to the
@@ -149,7 +151,7 @@ func (v *Receiver) Check(w http.ResponseWriter, r *http.Request) (Request, error
 	if v.Now != nil {
 		now = v.Now
 	}
-	id, err := Verify(v.Keys, r.Header, body, now())
+	id, key, err := verify(v.Keys, r.Header, body, now())
 	if err != nil {
 		return Request{}, err
 	}
@@ -165,7 +167,7 @@ func (v *Receiver) Check(w http.ResponseWriter, r *http.Request) (Request, error
 	case before != "" && before != sum:
 		return Request{}, ErrReused
 	}
-	return Request{ID: id, Body: body, Repeated: before != ""}, nil
+	return Request{ID: id, Key: key, Body: body, Repeated: before != ""}, nil
 }
 
 // Handler calls next with each request that Check lets pass and answers the others itself: with the Status, and a text that is the

@@ -68,7 +68,7 @@ func TestReceiver(t *testing.T) {
 	rc := testenv.Redis(t)
 	g := newGate(t, rc)
 	require.Equal(t, 202, g.post(t, signed(vectorSig1), strings.NewReader(vectorBody)).Code)
-	require.Equal(t, Request{ID: vectorID, Body: []byte(vectorBody)}, g.passed[0])
+	require.Equal(t, Request{ID: vectorID, Key: keys(t, vectorKey1)[0].ID(), Body: []byte(vectorBody)}, g.passed[0])
 	ttl, err := rc.TTL(t.Context(), "replay:actions:"+vectorID).Result()
 	require.NoError(t, err)
 	require.InDelta(t, 86400, ttl.Seconds(), 60)

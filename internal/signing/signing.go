@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -137,7 +138,20 @@ var (
 //
 // Source: section 3.2 of the protocol, steps 2 to 4.
 func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, error) {
-	refuse := func(why string) (string, error) { return "", fmt.Errorf("%w: %s", ErrSignature, why) }
+	id, _, err := verify(keys, h, body, now)
+	return id, err
+}
+
+// ID tells a key from others without saying anything about it: the first eight hex digits of the SHA-256 of its SHA-256.
+func (k Key) ID() string {
+	once := sha256.Sum256(k.reveal())
+	twice := sha256.Sum256(once[:])
+	return hex.EncodeToString(twice[:4])
+}
+
+// verify is Verify and returns the ID of the key that fits, too.
+func verify(keys []Key, h http.Header, body []byte, now time.Time) (id, key string, err error) {
+	refuse := func(why string) (string, string, error) { return "", "", fmt.Errorf("%w: %s", ErrSignature, why) }
 	var values [3]string
 	for i, name := range []string{HeaderID, HeaderTimestamp, HeaderSignature} {
 		all := h.Values(name)
@@ -146,8 +160,8 @@ func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, erro
 		}
 		values[i] = all[0]
 	}
-	id, timestamp, signatures := values[0], values[1], values[2]
-	if !webhookID.MatchString(id) {
+	webhook, timestamp, signatures := values[0], values[1], values[2]
+	if !webhookID.MatchString(webhook) {
 		return refuse("malformed id")
 	}
 	if !webhookTimestamp.MatchString(timestamp) {
@@ -164,7 +178,6 @@ func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, erro
 	if len(entries) > maxSignatures {
 		return refuse("too many signatures")
 	}
-	good := false
 	for _, e := range entries {
 		encoded, ok := strings.CutPrefix(e, "v1,")
 		if !ok {
@@ -175,13 +188,13 @@ func Verify(keys []Key, h http.Header, body []byte, now time.Time) (string, erro
 			continue
 		}
 		for _, k := range keys { // every key against every entry, whatever was found before
-			if hmac.Equal(got, k.mac(id, timestamp, body)) && k.activeAt(now) {
-				good = true
+			if hmac.Equal(got, k.mac(webhook, timestamp, body)) && k.activeAt(now) {
+				key = k.ID()
 			}
 		}
 	}
-	if !good {
+	if key == "" {
 		return refuse("no signature fits")
 	}
-	return id, nil
+	return webhook, key, nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,24 +88,53 @@ func (s *Store) Actions(ctx context.Context, target string, limit int) ([]Action
 	return out, wrap("read actions", err)
 }
 
-// VerifyActions walks the whole record and returns how many rows it has. The error names the first row that was changed,
-// removed or put in between.
-func (s *Store) VerifyActions(ctx context.Context) (int64, error) {
-	all, err := s.Actions(ctx, "", 0)
-	if err != nil {
-		return 0, err
-	}
-	prev := ""
-	for i, a := range slices.Backward(all) {
+// TrailEnd is the last row of the audit trail and its hash. Kept elsewhere it shows later that no row up to there is gone.
+type TrailEnd struct {
+	Row  int64
+	Hash string
+}
 
-		want, err := a.hash()
+// VerifyActions is VerifySince without an end of before. It returns how many rows the record has.
+func (s *Store) VerifyActions(ctx context.Context) (int64, error) {
+	end, err := s.VerifySince(ctx, TrailEnd{})
+	return end.Row, err
+}
+
+// VerifySince walks the whole record and returns its end. The error names the first row that was changed, removed or put in between, or
+// says that the row that was the end before is no longer there as it was.
+func (s *Store) VerifySince(ctx context.Context, before TrailEnd) (end TrailEnd, err error) {
+	seen := before.Row == 0
+	for {
+		rows, err := s.pool.Query(ctx, `SELECT seq, at, command_id, actor, source, verb, target_kind, target, reason, outcome, detail, prev_hash, hash
+			FROM operator_actions WHERE seq > $1 ORDER BY seq LIMIT 5000`, end.Row)
 		if err != nil {
-			return 0, err
+			return end, wrap("verify the audit trail", err)
 		}
-		if n := int64(len(all) - i); a.Seq != n || a.PrevHash != prev || a.Hash != want {
-			return n, fmt.Errorf("the audit trail is broken at row %d", n)
+		some, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Action])
+		if err != nil {
+			return end, wrap("verify the audit trail", err)
 		}
-		prev = a.Hash
+		for _, a := range some {
+			want, err := a.hash()
+			if err != nil {
+				return end, err
+			}
+			if n := end.Row + 1; a.Seq != n || a.PrevHash != end.Hash || a.Hash != want {
+				return TrailEnd{Row: n}, fmt.Errorf("the audit trail is broken at row %d", n)
+			}
+			end = TrailEnd{a.Seq, a.Hash}
+			if end.Row == before.Row {
+				if seen = end.Hash == before.Hash; !seen {
+					return end, fmt.Errorf("the audit trail was made anew: row %d has another hash than before", end.Row)
+				}
+			}
+		}
+		if len(some) == 0 {
+			break
+		}
 	}
-	return int64(len(all)), nil
+	if !seen {
+		return end, fmt.Errorf("the audit trail ends at row %d; before it had %d", end.Row, before.Row)
+	}
+	return end, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -62,6 +63,9 @@ type Alert struct {
 	License        string
 	AcknowledgedBy string
 	AcknowledgedAt *time.Time
+	// Taken is the last verb that was applied, TakenBy and TakenAt who did it and when.
+	Taken, TakenBy string
+	TakenAt        *time.Time
 	Since          time.Time
 	// Event is what its card was made from; nil for one that was written before events were kept.
 	Event *cards.Event
@@ -97,12 +101,15 @@ type alertRow struct {
 	CreatedAt      time.Time
 	Activity       *string
 	Event          []byte
+	Taken          *string
+	TakenBy        *string
+	TakenAt        *string
 }
 
 // alertOf reads an alert; lock is "" or FOR UPDATE.
 func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string) (Alert, error) {
 	rows, err := q.Query(ctx, `SELECT id, alert_key, channel, event_type, summary, priority, state, version, stakeholders, claim_id, dead_letter_id, acknowledged_by,
-		acknowledged_at, created_at, activity_id, event FROM teams_notifications WHERE alert_key = (SELECT alert_key FROM teams_notifications WHERE id = $1)
+		acknowledged_at, created_at, activity_id, event, action_taken, action_data->>'by', action_data->>'at' FROM teams_notifications WHERE alert_key = (SELECT alert_key FROM teams_notifications WHERE id = $1)
 		ORDER BY created_at, id `+lock, notification)
 	if err != nil {
 		return Alert{}, err
@@ -140,6 +147,9 @@ func alertOf(ctx context.Context, q querier, notification uuid.UUID, lock string
 		}
 		if AlertState(r.State) == AlertNotice {
 			continue
+		}
+		if at, err := time.Parse(time.RFC3339, value(r.TakenAt)); err == nil && (a.TakenAt == nil || !at.Before(*a.TakenAt)) {
+			a.Taken, a.TakenBy, a.TakenAt = value(r.Taken), value(r.TakenBy), &at
 		}
 		a.State, a.Version, a.ClaimID = AlertState(r.State), max(a.Version, r.Version), r.ClaimID
 		priorities[r.EventType] = cards.Priority(r.Priority)
@@ -279,6 +289,11 @@ func (s *Store) act(ctx context.Context, notification uuid.UUID, key, fingerprin
 		before, err := alertOf(ctx, tx, notification, "")
 		if err != nil {
 			return err
+		}
+		if before.ClaimID != nil {
+			if _, err := tx.Exec(ctx, `SELECT 1 FROM claims WHERE id = $1 FOR UPDATE`, before.ClaimID); err != nil {
+				return err
+			}
 		}
 		if before.LetterID != nil {
 			if err := lockLetter(ctx, tx, *before.LetterID); err != nil {
@@ -513,4 +528,34 @@ func (s *Store) escalateWith(ctx context.Context, tx pgx.Tx, a Alert, f AlertFil
 		UPDATE teams_notifications SET state = 'escalated', version = version + 1, action_taken = 'escalate', action_data = $6 WHERE id IN (SELECT id FROM whole) RETURNING alert_key
 	) SELECT count(DISTINCT alert_key) FROM marked`, append(f.args(), a.Key, data)...).Scan(&n)
 	return n, err
+}
+
+// JoinEscalation marks all overdue alerts of f.Type as escalated together with one of the type that was escalated by itself since a time and
+// waits for people still, if there is one: they have been called, and of a trouble that goes on they need no more calls. joined is false
+// when there is none. What was joined is on record, once for all of them.
+func (s *Store) JoinEscalation(ctx context.Context, f AlertFilter, since time.Time, actor, reason string) (n int, joined bool, err error) {
+	err = s.tx(ctx, "join an escalation", func(tx pgx.Tx) error {
+		n, joined = 0, false
+		var key string
+		err := tx.QueryRow(ctx, `SELECT alert_key FROM teams_notifications WHERE event_type = $1 AND state = 'escalated' AND action_taken = 'escalate'
+			AND action_data->>'source' = 'system' AND NOT action_data ? 'escalated_with' AND action_data->>'at' > $2 ORDER BY action_data->>'at' DESC LIMIT 1`,
+			string(f.Type), since.UTC().Format(time.RFC3339)).Scan(&key)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		joined = true
+		a := Alert{Key: key, ID: AlertID(key)}
+		data := map[string]string{"by": actor, "reason": reason, "source": "system", "at": s.opt.Now().UTC().Format(time.RFC3339)}
+		if n, err = s.escalateWith(ctx, tx, a, f, data); err != nil || n == 0 {
+			return err
+		}
+		return s.appendAction(ctx, tx, &Action{
+			Actor: actor, Source: "system", Verb: "escalate", TargetKind: "alert", Target: a.ID.String(), Reason: reason, Outcome: "applied",
+			Detail: map[string]string{"joined": fmt.Sprint(n), "event_type": string(f.Type), "actor_type": "system"},
+		})
+	})
+	return n, joined, err
 }

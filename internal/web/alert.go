@@ -8,7 +8,6 @@ import (
 
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
-	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
@@ -27,7 +26,7 @@ var verbWords = map[actions.Verb]phrase{
 // verbsFor are the buttons of an alert for somebody: what can be done now, and they may do.
 func (s *Server) verbsFor(a store.Alert, who *session) (out []verbButton) {
 	for _, v := range actions.Offered(a) {
-		if who.Has(signin.Role(s.opt.Roles.Role(v))) {
+		if who.Has(s.roleOf(v)) {
 			out = append(out, verbButton{v, verbWords[v], v == actions.Discard})
 		}
 	}
@@ -55,7 +54,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	do := s.core.Do
-	if !who.Has(signin.Role(s.opt.Roles.Role(verb))) {
+	if !who.Has(s.roleOf(verb)) {
 		do = s.core.Forbid
 	}
 	ctx := context.WithoutCancel(r.Context()) // a browser that goes away does not stop a decision half-way
@@ -79,5 +78,21 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		back("later")
 	default:
 		back("alert-" + strings.ToLower(string(verb)))
+	}
+}
+
+// forbidden puts on record that somebody wanted what their role does not permit.
+func (s *Server) forbidden(r *http.Request, verb, target string) {
+	who := signedIn(r.Context())
+	if who == nil {
+		return
+	}
+	ctx := context.WithoutCancel(r.Context())
+	a := store.Action{
+		Actor: who.Actor(), Source: Source, Verb: verb, TargetKind: "page", Target: target, Outcome: string(actions.Refused),
+		Detail: map[string]string{"code": string(actions.CodeNotPermitted), "actor_id": who.ID, "ip": ratelimit.Address(r.RemoteAddr)},
+	}
+	if err := s.opt.Store.AppendAction(ctx, &a); err != nil {
+		s.opt.Log.ErrorContext(ctx, "what was refused is not on record", slog.String("error", err.Error()))
 	}
 }

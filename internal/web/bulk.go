@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
@@ -78,6 +79,11 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	verb := store.BulkVerb(r.PostFormValue("verb"))
+	if who := signedIn(r.Context()); !who.Has(s.roleOf(actions.Verb(verb))) {
+		s.forbidden(r, string(verb), "dead letters")
+		s.problem(w, r, http.StatusForbidden, "Your role may look but not decide.")
+		return
+	}
 	choice := choiceOf(f)
 	choice.Until, err = time.Parse(time.RFC3339Nano, r.PostFormValue("until"))
 	if err != nil || (verb != store.BulkRetry && verb != store.BulkDiscard) {

@@ -91,6 +91,7 @@ func (s *Server) messageBody(w http.ResponseWriter, r *http.Request) {
 	}
 	who := signedIn(r.Context())
 	if !who.Privacy() {
+		s.forbidden(r, "view", r.URL.Path)
 		s.problem(w, r, http.StatusForbidden, "Messages hold personal health data. Only people with the role privacy see them.")
 		return
 	}

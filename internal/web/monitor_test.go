@@ -75,7 +75,9 @@ func TestOnlyPrivacySeesMessagesAndEachLookIsOnRecord(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, r.StatusCode)
 		require.NotContains(t, page, "resourceType")
 	}
-	require.Empty(t, s.actions(t))
+	for _, a := range s.actions(t) {
+		require.Equal(t, "refused", a.Outcome, "who tried is on record, nobody has seen anything")
+	}
 
 	nora := s.signIn(t, "nora")
 	_, page := nora.get(path)
@@ -212,13 +214,15 @@ func TestBulkRetry(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, r.StatusCode)
 	r, _ = vera.post("/dead/bulk", with("csrf", vera.csrf()))
 	require.Equal(t, http.StatusForbidden, r.StatusCode)
-	require.Empty(t, s.actions(t))
+	tried := s.actions(t)
+	require.Len(t, tried, 1)
+	require.Equal(t, []string{"vera", "refused"}, []string{tried[0].Actor, tried[0].Outcome})
 
 	r, _ = amal.post("/dead/bulk", form)
 	run := strings.TrimSuffix(r.Header.Get("Location"), "?result=begun")
 	require.Contains(t, run, "/dead/bulk/")
 	list := s.actions(t)
-	require.Len(t, list, 1, "on record before anything is done")
+	require.Len(t, list, 2, "on record before anything is done")
 	require.Equal(t, []string{"amal", "bulk_retry", "requested", "the line is back"}, []string{list[0].Actor, list[0].Verb, list[0].Outcome, list[0].Reason})
 	_, page = amal.get(run)
 	require.Contains(t, page, "0 / 3")

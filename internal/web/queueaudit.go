@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/claimlinc/nphiesq/asynqmon"
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
@@ -30,8 +31,25 @@ const archived = "archived"
 // queueAudit puts what is done on the queue pages into the audit trail, and onto the dead letters it concerns.
 type queueAudit struct{ s *Server }
 
-// Before puts the wish on record.
+// Before puts the wish on record. What failed for good is tried again or given up by those whose role permits it, and given up for a
+// reason only, which the dead letter's page asks for.
 func (q queueAudit) Before(ctx context.Context, a asynqmon.Action) error {
+	if a.State == archived {
+		verb := actions.Retry
+		if a.Verb == asynqmon.Delete || a.Verb == asynqmon.BatchDelete {
+			verb = actions.Discard
+		}
+		who := signedIn(ctx)
+		switch {
+		case who == nil || !who.Has(q.s.roleOf(verb)):
+			return errors.Join(q.record(ctx, a, "refused", nil), asynqmon.Refuse(http.StatusForbidden, "this needs the role "+string(q.s.roleOf(verb))))
+		case verb == actions.Discard && a.Reason == "":
+			letter, err := q.s.opt.Store.LetterByTask(ctx, a.Queue, a.Tasks[0])
+			if err == nil && letter.State == store.LetterOpen {
+				return asynqmon.Refuse(http.StatusConflict, "to give it up a reason is needed: use its page, /dead/"+letter.ID.String())
+			}
+		}
+	}
 	return q.record(ctx, a, "requested", nil)
 }
 

@@ -3,12 +3,16 @@ package web_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/web"
 )
 
 const api = "/queues/api/queues/nphies-submit"
@@ -35,6 +39,9 @@ func TestQueuePagesAreOnRecord(t *testing.T) {
 
 	body := fmt.Sprintf(`{"task_ids":[%q]}`, dropTask.ID)
 	r, text := v.do(http.MethodPost, api+"/archived_tasks:batch_delete", strings.NewReader(body))
+	require.Equal(t, http.StatusConflict, r.StatusCode)
+	require.Contains(t, text, "/dead/"+toDrop.ID.String(), "nothing is given up without a reason")
+	r, text = v.do(http.MethodPost, api+"/archived_tasks:batch_delete", strings.NewReader(body), "X-Reason", "billed on paper")
 	require.Equal(t, http.StatusOK, r.StatusCode, text)
 	require.Empty(t, s.taskState(t, dropTask))
 	l, err = s.store.DeadLetter(t.Context(), toDrop.ID)
@@ -60,9 +67,32 @@ func TestNoRecordNoQueueAction(t *testing.T) {
 	v := s.signIn(t, "amal")
 	_, err := s.pool.Exec(t.Context(), `ALTER TABLE operator_actions RENAME TO away`)
 	require.NoError(t, err)
-	r, _ := v.do(http.MethodDelete, api+"/archived_tasks/"+task.ID, nil)
+	r, _ := v.do(http.MethodDelete, api+"/archived_tasks/"+task.ID, nil, "X-Reason", "x")
 	require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
 	require.Equal(t, "archived", s.taskState(t, task))
+}
+
+// TestVerbsHaveTheirRolesEverywhere: on the dead letter's page, for many at once, and on the queue pages. What is refused is on record.
+func TestVerbsHaveTheirRolesEverywhere(t *testing.T) {
+	s := open(t, func(o *web.Options) { o.Roles = actions.Permissions{actions.Discard: "supervisor"} })
+	letter, task := s.deadLetter(t, s.claim(t))
+	v := s.signIn(t, "amal")
+	form := url.Values{"csrf": {v.csrf()}, "reason": {"bypass"}, "verb": {"discard"}, "rate": {"60"}, "until": {time.Now().Add(time.Hour).Format(time.RFC3339Nano)}}
+	r, _ := v.post("/dead/"+letter.ID.String()+"/discard", form)
+	require.Equal(t, http.StatusForbidden, r.StatusCode)
+	r, _ = v.post("/dead/bulk", form)
+	require.Equal(t, http.StatusForbidden, r.StatusCode)
+	r, _ = v.do(http.MethodDelete, api+"/archived_tasks/"+task.ID, nil, "X-Reason", "bypass")
+	require.Equal(t, http.StatusForbidden, r.StatusCode)
+	require.Equal(t, "archived", s.taskState(t, task))
+	l, err := s.store.DeadLetter(t.Context(), letter.ID)
+	require.NoError(t, err)
+	require.Equal(t, store.LetterOpen, l.State)
+	list := s.actions(t)
+	require.Len(t, list, 3)
+	for _, a := range list {
+		require.Equal(t, []string{"amal", "refused"}, []string{a.Actor, a.Outcome})
+	}
 }
 
 func TestViewersMayNotTouchQueues(t *testing.T) {

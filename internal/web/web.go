@@ -76,6 +76,7 @@ func New(o Options) (*Server, error) {
 	var err error
 	s.door, err = signin.New(signin.Options{
 		Record: o.Store, Redis: o.Redis, Site: Source, Base: o.Address, Users: o.Users, Provider: o.Provider, Pages: signInPages{s}, NoPage: noPage,
+		Forbidden:       func(r *http.Request) { s.forbidden(r, "post", r.URL.Path) },
 		InsecureCookies: o.InsecureCookies, Log: o.Log, Now: o.Now,
 	})
 	if err != nil {
@@ -94,6 +95,9 @@ func New(o Options) (*Server, error) {
 	s.handler = secured(s.speaking(s.door.SameOrigin(s.routes(queues))))
 	return s, nil
 }
+
+// roleOf is the role that a verb needs.
+func (s *Server) roleOf(v actions.Verb) signin.Role { return signin.Role(s.opt.Roles.Role(v)) }
 
 // Run works bulk runs off until ctx ends. Pages are served without it, too.
 func (s *Server) Run(ctx context.Context) { s.core.WorkOffBulk(ctx, s.bulkBegun, s.opt.Log) }
@@ -116,12 +120,12 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	own.HandleFunc("GET /eligibility/{id}", s.checkPage)
 	own.HandleFunc("GET /dead", s.letterList)
 	own.HandleFunc("GET /dead/bulk", s.bulkPreview)
-	own.HandleFunc("POST /dead/bulk", s.door.Form(signin.Operator, s.bulkBegin))
+	own.HandleFunc("POST /dead/bulk", s.door.Form(signin.Viewer, s.bulkBegin))
 	own.HandleFunc("GET /dead/bulk/{id}", s.bulkRun)
 	own.HandleFunc("POST /dead/bulk/{id}/stop", s.door.Form(signin.Operator, s.bulkStop))
 	own.HandleFunc("GET /dead/{id}", s.letterPage)
-	own.HandleFunc("POST /dead/{id}/retry", s.form(signin.Operator, s.decide("retry", s.core.Retry)))
-	own.HandleFunc("POST /dead/{id}/discard", s.form(signin.Operator, s.decide("discard", s.core.Discard)))
+	own.HandleFunc("POST /dead/{id}/retry", s.form(s.roleOf(actions.Retry), s.decide("retry", s.core.Retry)))
+	own.HandleFunc("POST /dead/{id}/discard", s.form(s.roleOf(actions.Discard), s.decide("discard", s.core.Discard)))
 	own.HandleFunc("GET /notifications", s.notificationList)
 	own.HandleFunc("GET /notifications/{id}", s.notificationPage)
 	own.HandleFunc("POST /notifications/{id}/resend", s.door.Form(signin.Operator, s.resend))
