@@ -239,7 +239,7 @@ func TestBulkRetry(t *testing.T) {
 	require.Equal(t, store.LetterOpen, l.State)
 	_, err = s.store.VerifyTrail(t.Context(), 0)
 	require.NoError(t, err)
-	require.Len(t, s.actions(t), 5) // wish, three letters, end
+	require.Len(t, s.actions(t), 6) // refused, wish, three letters, end
 	r, _ = amal.post(run+"/stop", url.Values{"csrf": {amal.csrf()}, "reason": {"x"}})
 	require.Equal(t, run+"?result=over", r.Header.Get("Location"))
 }
