@@ -476,17 +476,17 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 		detail = []byte("{}")
 	}
 	answered := sql.NullTime{Time: a.AnsweredAt, Valid: !a.AnsweredAt.IsZero()}
-	known, later, err := knownAnswer(ctx, tx, c, a.Fingerprint, answered)
+	known, later, older, err := placeOf(ctx, tx, c, a, answered)
 	if err != nil {
 		return out, err
 	}
 	out.Returned = known && later && a.State.Outcome()
 	err = tx.QueryRow(ctx, `INSERT INTO claim_responses (id, claim_id, version, message_id, fingerprint, outcome, adjudication, state, reissue,
-			response_system, response_value, amount_approved, amount_patient, detail, answered_at)
-		SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM claim_responses WHERE claim_id = $2
+			response_system, response_value, amount_approved, amount_patient, detail, answered_at, applied)
+		SELECT $1, $2, coalesce(max(version), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16 FROM claim_responses WHERE claim_id = $2
 		HAVING $15 RETURNING version`,
 		newID(), a.ClaimID, a.MessageID, a.Fingerprint, a.Outcome, a.Adjudication, string(a.State), a.Reissue, a.Response.System, a.Response.Value,
-		a.Approved, a.PatientShare, detail, answered, !known || out.Returned).Scan(&out.Version)
+		a.Approved, a.PatientShare, detail, answered, !known || out.Returned, supersedes(c.State, a.State) && !older).Scan(&out.Version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		// Known. It still counts for a claim that is being submitted anew: NPHIES repeats its latest answer.
@@ -504,7 +504,7 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 	default:
 		out.New = true
 	}
-	if out.Current = supersedes(c.State, a.State); !out.Current {
+	if out.Current = supersedes(c.State, a.State) && !older; !out.Current {
 		return out, nil
 	}
 	now := s.opt.Now()
@@ -540,14 +540,17 @@ func (s *Store) recordAnswer(ctx context.Context, tx pgx.Tx, a Answer, events fu
 	return out, err
 }
 
-// knownAnswer reports whether an answer's content is on record, and if so, whether it is an older one and this time made later than
-// the one that counts: the latest that says what the claim's state is. The claim is locked.
-func knownAnswer(ctx context.Context, tx pgx.Tx, c Claim, fingerprint string, answered sql.NullTime) (known, later bool, err error) {
+// placeOf says where an answer stands among those on record. known: its content is there; later: it is an older one, and this time made later
+// than the one that counts, the latest that was applied and says what the claim's state is. older: it is new here, but an outcome that was
+// decided before the one that counts, as when a reissued answer comes by the mailbox while the first one is still on its way. The claim is
+// locked.
+func placeOf(ctx context.Context, tx pgx.Tx, c Claim, a Answer, answered sql.NullTime) (known, later, older bool, err error) {
 	err = tx.QueryRow(ctx, `WITH seen AS (SELECT max(version) AS version FROM claim_responses WHERE claim_id = $1 AND fingerprint = $2),
-			current AS (SELECT version, answered_at FROM claim_responses WHERE claim_id = $1 AND state = $3 ORDER BY version DESC LIMIT 1)
-		SELECT seen.version IS NOT NULL, coalesce(seen.version < current.version AND current.answered_at < $4, false) FROM seen LEFT JOIN current ON true`,
-		c.ID, fingerprint, string(c.State), answered).Scan(&known, &later)
-	return known, later, err
+			current AS (SELECT version, answered_at, reissue FROM claim_responses WHERE claim_id = $1 AND state = $3 AND applied ORDER BY version DESC LIMIT 1)
+		SELECT seen.version IS NOT NULL, coalesce(seen.version <> current.version AND current.answered_at < $4, false),
+			coalesce(seen.version IS NULL AND (current.answered_at > $4 OR (current.reissue <> '' AND $5 = '' AND coalesce(current.answered_at >= $4, true))), false)
+		FROM seen LEFT JOIN current ON true`, c.ID, a.Fingerprint, string(c.State), answered, a.Reissue).Scan(&known, &later, &older)
+	return known, later, older && c.State.Outcome() && a.State.Outcome(), err
 }
 
 // supersedes reports whether an answer that says next moves a claim that stands at now.

@@ -254,11 +254,13 @@ func TestAnswerThatReturns(t *testing.T) {
 		fp   string
 		st   store.State
 		made int // day of the payer's answer, 0 if it does not say
+		why  string
 	}
-	partial := func(day int) answer { return answer{"partial 80", store.Partial, day} }
-	approved := func(day int) answer { return answer{"approved 100", store.Approved, day} }
-	receipt := func(day int) answer { return answer{"queued", store.Pending, day} }
-	refused := func(day int) answer { return answer{"error", store.Failed, day} }
+	partial := func(day int) answer { return answer{"partial 80", store.Partial, day, ""} }
+	approved := func(day int) answer { return answer{"approved 100", store.Approved, day, ""} }
+	reissued := func(day int) answer { return answer{"approved 100", store.Approved, day, "correction"} }
+	receipt := func(day int) answer { return answer{"queued", store.Pending, day, ""} }
+	refused := func(day int) answer { return answer{"error", store.Failed, day, ""} }
 	for name, tt := range map[string]struct {
 		answers  []answer
 		state    store.State
@@ -271,7 +273,12 @@ func TestAnswerThatReturns(t *testing.T) {
 		"an older one again":                      {[]answer{partial(1), approved(2), partial(1)}, store.Approved, 2},
 		"an older one again, after it returned":   {[]answer{partial(1), approved(2), partial(3), approved(2)}, store.Partial, 3},
 		"all of a lost poll once more":            {[]answer{receipt(1), partial(2), approved(3), receipt(1), partial(2), approved(3)}, store.Approved, 3},
-		"the latest in real time, then the rest":  {[]answer{approved(2), partial(1), approved(2)}, store.Approved, 3},
+		"the latest in real time, then the rest":  {[]answer{approved(2), partial(1), approved(2)}, store.Approved, 2},
+		"the first one is overtaken":              {[]answer{approved(2), partial(1)}, store.Approved, 2},
+		"overtaken within the same second":        {[]answer{reissued(1), partial(1)}, store.Approved, 2},
+		"overtaken, and goes back to it later":    {[]answer{approved(2), partial(1), partial(3)}, store.Partial, 3},
+		"overtaken, and reissued once more":       {[]answer{reissued(2), partial(1), {"partial 70", store.Partial, 3, "audit"}}, store.Partial, 3},
+		"overtaken, without times":                {[]answer{reissued(0), partial(0)}, store.Approved, 2},
 		"without times":                           {[]answer{partial(0), approved(0), partial(0)}, store.Approved, 2},
 		"on the same day":                         {[]answer{partial(1), approved(1), partial(1)}, store.Approved, 2},
 		"a receipt never returns":                 {[]answer{receipt(1), approved(2), receipt(3)}, store.Approved, 2},
@@ -288,7 +295,7 @@ func TestAnswerThatReturns(t *testing.T) {
 					made = time.Date(2026, 3, a.made, 0, 0, 0, 0, time.UTC)
 				}
 				out, err := s.RecordAnswer(t.Context(), store.Answer{
-					ClaimID: c.ID, MessageID: incoming(t, s, c), Fingerprint: a.fp, Outcome: "complete", State: a.st, AnsweredAt: made,
+					ClaimID: c.ID, MessageID: incoming(t, s, c), Fingerprint: a.fp, Outcome: "complete", State: a.st, AnsweredAt: made, Reissue: a.why,
 				}, nil)
 				require.NoError(t, err)
 				if out.Returned {
