@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
@@ -57,7 +58,8 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	if !who.Has(s.roleOf(verb)) {
 		do = s.core.Forbid
 	}
-	ctx := context.WithoutCancel(r.Context()) // a browser that goes away does not stop a decision half-way
+	ctx, done := lasting(r.Context()) // a browser that goes away does not stop a decision half-way
+	defer done()
 	res, err := do(ctx, actions.Command{
 		Notification: id, Verb: verb, Reason: reason, Actor: actions.Actor{ID: who.ID, Name: who.Name, Tenant: who.Tenant}, Source: actions.FromMonitor, AuthMethod: who.Method,
 		Address: ratelimit.Address(r.RemoteAddr), UserAgent: r.UserAgent(),
@@ -81,13 +83,22 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// patience is how long somebody who pressed a button may have to wait for PostgreSQL.
+const patience = 20 * time.Second
+
+// lasting is a context for a decision: a browser that goes away does not stop it half-way, and a server that hangs does not hold it for ever.
+func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
+}
+
 // forbidden puts on record that somebody wanted what their role does not permit.
 func (s *Server) forbidden(r *http.Request, verb, target string) {
 	who := signedIn(r.Context())
 	if who == nil {
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, done := lasting(r.Context())
+	defer done()
 	a := store.Action{
 		Actor: who.Actor(), Source: Source, Verb: verb, TargetKind: "page", Target: target, Outcome: string(actions.Refused),
 		Detail: map[string]string{"code": string(actions.CodeNotPermitted), "actor_id": who.ID, "ip": ratelimit.Address(r.RemoteAddr)},

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -90,7 +89,8 @@ func (s *Server) bulkBegin(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusBadRequest, "This form is out of date. Go back, reload the page and try again.")
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, done := lasting(r.Context())
+	defer done()
 	run, err := s.opt.Store.BeginBulk(ctx, verb, choice, perMinute, store.Decision{Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case fault.Is(err, fault.Conflict):
@@ -138,7 +138,8 @@ func (s *Server) bulkStop(w http.ResponseWriter, r *http.Request) {
 		bulkBack(w, r, id, bad)
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, done := lasting(r.Context())
+	defer done()
 	stopped, err := s.opt.Store.StopBulk(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case store.IsNotFound(err):

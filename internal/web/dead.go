@@ -221,7 +221,8 @@ func (s *Server) decide(verb string, apply func(context.Context, store.Decision)
 			return
 		}
 		// A browser that goes away does not stop a decision half-way.
-		ctx := context.WithoutCancel(r.Context())
+		ctx, done := lasting(r.Context())
+		defer done()
 		out, err := apply(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 		switch {
 		case store.IsNotFound(err):

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -94,7 +93,8 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 		back(bad)
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, done := lasting(r.Context())
+	defer done()
 	applied, err := s.opt.Store.Resume(ctx, strings.TrimSpace(r.PostFormValue("license")), strings.TrimSpace(r.PostFormValue("payer")),
 		store.Decision{Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {

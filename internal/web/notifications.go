@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -128,7 +127,8 @@ func (s *Server) resend(w http.ResponseWriter, r *http.Request) {
 		back(bad)
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx, done := lasting(r.Context())
+	defer done()
 	out, err := s.core.Resend(ctx, store.Decision{ID: id, Actor: signedIn(ctx).Actor(), Source: Source, Reason: reason})
 	switch {
 	case store.IsNotFound(err):
