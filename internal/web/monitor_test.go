@@ -92,7 +92,7 @@ func TestOnlyPrivacySeesMessagesAndEachLookIsOnRecord(t *testing.T) {
 	require.Contains(t, page, "What it answers")
 	require.Contains(t, page, "adjudication")
 	list := s.actions(t)
-	require.Len(t, list, 3)
+	require.Len(t, list, 5, "and the two who tried")
 	require.Equal(t, "page", list[0].Detail["purpose"])
 	require.Equal(t, []string{"nora", "view", "message", sent[0].ID.String(), "download", "monitor"}, []string{list[1].Actor, list[1].Verb, list[1].TargetKind, list[1].Target, list[1].Detail["purpose"], list[1].Source})
 	_, page = nora.get("/audit?verb=view&actor=nora")
