@@ -22,6 +22,16 @@ func queueRole(r *http.Request) (name string, operator bool) {
 	return who.Actor(), who.Operator()
 }
 
+// noted puts on record what viewers want to change on the queue pages. asynqmon refuses it.
+func (s *Server) noted(queues http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !signedIn(r.Context()).Operator() {
+			s.forbidden(r, "post", r.URL.Path)
+		}
+		queues.ServeHTTP(w, r)
+	})
+}
+
 // taskTarget is how the audit trail names a task.
 func taskTarget(queue, id string) string { return queue + "/" + id }
 

@@ -109,5 +109,9 @@ func TestViewersMayNotTouchQueues(t *testing.T) {
 	_, page := v.get("/queues/")
 	require.Contains(t, page, `window.FLAG_READ_ONLY="true"`)
 	require.Equal(t, "archived", s.taskState(t, task))
-	require.Empty(t, s.actions(t))
+	tried := s.actions(t)
+	require.Len(t, tried, 3, "what they tried is on record")
+	for _, a := range tried {
+		require.Equal(t, []string{"vera", "refused"}, []string{a.Actor, a.Outcome})
+	}
 }

@@ -146,7 +146,7 @@ func (s *Server) routes(queues http.Handler) http.Handler {
 	mux.Handle("GET /static/", http.HandlerFunc(static))
 	mux.HandleFunc("GET /login", formerLogin)
 	s.door.Mount(mux)
-	mux.Handle(queuesPath+"/", s.door.Wall(queues))
+	mux.Handle(queuesPath+"/", s.door.Wall(s.noted(queues)))
 	mux.Handle("GET "+queuesPath+"/{$}", s.door.Wall(queues))
 	mux.Handle("/", s.door.Wall(own))
 	return mux
