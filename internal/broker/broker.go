@@ -28,6 +28,9 @@ type Queue struct {
 	client *asynq.Client
 	insp   *asynq.Inspector
 	now    func() time.Time
+	// Sent is told of each wish for a task: its queue, and ok, existed (one with its id was there already) or error; may be nil. Set it
+	// before the Queue is used.
+	Sent func(queue, outcome string)
 }
 
 // New returns a Queue on a client, which the caller closes.
@@ -40,6 +43,19 @@ func (q *Queue) Inspector() *asynq.Inspector { return q.insp }
 
 // Enqueue puts a task into its queue. existed is true when a task with this id is there already: the wish is granted.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task, opts ...asynq.Option) (existed bool, err error) {
+	defer func() {
+		if q.Sent == nil {
+			return
+		}
+		switch {
+		case err != nil:
+			q.Sent(t.Queue, "error")
+		case existed:
+			q.Sent(t.Queue, "existed")
+		default:
+			q.Sent(t.Queue, "ok")
+		}
+	}()
 	_, err = q.client.EnqueueContext(ctx, t.Task, opts...)
 	switch {
 	case errors.Is(err, asynq.ErrTaskIDConflict), errors.Is(err, asynq.ErrDuplicateTask):

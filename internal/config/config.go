@@ -241,6 +241,7 @@ type Process struct {
 	AlertToken      Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
 	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
 	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
+	PayerGroups     string  `env:"METRICS_PAYER_GROUPS" doc:"Groups of payers in metrics: pairs <payer licence>=<group>, separated by blanks or commas, such as 10000000000001=tpa_a. A group is a word of small letters, digits and _; at most 30. Payers in none count as other."`
 	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
 	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
 }

@@ -31,7 +31,7 @@ func (h *Handlers) eligibility(ctx context.Context, id uuid.UUID) error {
 	if err != nil || !send {
 		return err
 	}
-	a, _, err := h.exchange(ctx, nphiesclient.EventEligibilityRequest, body, store.Message{
+	a, _, err := h.exchange(ctx, nphiesclient.EventEligibilityRequest, check.Payer, body, store.Message{
 		Event: nphiesclient.EventEligibilityResponse, License: check.License, EligibilityID: &check.ID, ReplyTo: &request,
 	})
 	if err == nil {

@@ -33,7 +33,7 @@ func (h *Handlers) fhirTask(ctx context.Context, id uuid.UUID) error {
 	if task.Code == store.TaskCancel {
 		request, response = nphiesclient.EventCancelRequest, nphiesclient.EventCancelResponse
 	}
-	a, _, err := h.exchange(ctx, request, body, store.Message{Event: response, License: task.License, ClaimID: &task.ClaimID, ReplyTo: &task.MessageID})
+	a, _, err := h.exchange(ctx, request, task.Payer, body, store.Message{Event: response, License: task.License, ClaimID: &task.ClaimID, ReplyTo: &task.MessageID})
 	if err == nil {
 		err = h.applyFHIRTask(ctx, task, a)
 	}

@@ -136,7 +136,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	raw, err := h.send.Send(ctx, license, body)
 	if err != nil {
 		h.keepPart(ctx, raw, store.Message{Event: nphiesclient.EventPollResponse, License: license, ReplyTo: &id})
-		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), time.Since(start))
+		h.opt.Observe(nphiesclient.EventPollRequest, "", err, time.Since(start))
 		if nphiesclient.DeliveryOf(err) == nphiesclient.DeliveryNotSent {
 			wctx, cancel := afterwards(ctx)
 			defer cancel()
@@ -159,7 +159,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	defer cancel()
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err != nil {
-		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), raw.Duration)
+		h.opt.Observe(nphiesclient.EventPollRequest, "", err, raw.Duration)
 		if raw.Status >= 400 && raw.Status < 500 {
 			// Refused before it was processed: the mailbox is as it was.
 			if storeErr := h.store.PollProcessed(wctx, kept); storeErr != nil {
@@ -169,7 +169,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		}
 		return false, h.unreadable(ctx, license, kept, err)
 	}
-	h.opt.Observe(nphiesclient.EventPollRequest, "ok", raw.Duration)
+	h.opt.Observe(nphiesclient.EventPollRequest, "", nil, raw.Duration)
 	return h.distribute(ctx, license, kept, a)
 }
 

@@ -39,7 +39,7 @@ func (h *Handlers) submit(ctx context.Context, id uuid.UUID) error {
 	if claim.Use == store.UsePreauthorization {
 		ask, event = nphiesclient.EventPriorAuthRequest, nphiesclient.EventPriorAuthResponse
 	}
-	a, message, err := h.exchange(ctx, ask, body, store.Message{Event: event, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request})
+	a, message, err := h.exchange(ctx, ask, claim.Payer, body, store.Message{Event: event, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request})
 	if err == nil {
 		err = h.applyAnswer(ctx, claim, a, message)
 	}
