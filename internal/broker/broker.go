@@ -8,8 +8,11 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -56,6 +59,12 @@ func (q *Queue) Enqueue(ctx context.Context, t tasks.Task, opts ...asynq.Option)
 			q.Sent(t.Queue, "ok")
 		}
 	}()
+	ctx, span := tracing.Begin(ctx, "publish "+t.Queue, trace.SpanKindProducer, attribute.String(tracing.System, "asynq"), attribute.String(tracing.Operation, "publish"),
+		attribute.String(tracing.OperationOf, "send"), attribute.String(tracing.Destination, t.Queue), attribute.String(tracing.MessageID, t.ID), attribute.String(tracing.TaskType, t.Type()))
+	defer func() { tracing.End(span, err) }()
+	if c := tracing.Context(ctx); c != "" {
+		t = t.WithHeaders(map[string]string{tracing.TraceParent: c})
+	}
 	_, err = q.client.EnqueueContext(ctx, t.Task, opts...)
 	switch {
 	case errors.Is(err, asynq.ErrTaskIDConflict), errors.Is(err, asynq.ErrDuplicateTask):

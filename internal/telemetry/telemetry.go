@@ -16,10 +16,11 @@ import (
 
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/metric"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
-// Logger writes structured logs to w. level is debug, info, warn or error; format json or text.
+// Logger writes structured logs to w; lines carry the ids of their task, of what it is about, and of their trace. level is debug, info, warn or error; format json or text.
 func Logger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -27,9 +28,9 @@ func Logger(w io.Writer, level, format string) *slog.Logger {
 	}
 	o := &slog.HandlerOptions{Level: l}
 	if format == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
+		return slog.New(tracing.Logs(slog.NewTextHandler(w, o)))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(tracing.Logs(slog.NewJSONHandler(w, o)))
 }
 
 // Registry returns a registry with the metrics of the process and the Go runtime, and the version of the program.

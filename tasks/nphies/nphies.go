@@ -16,11 +16,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/shopspring/decimal"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -134,7 +137,7 @@ func (h *Handlers) exchange(ctx context.Context, event, payer string, body []byt
 		body = slices.Concat(body[:at], []byte(uuid.NewString()), body[at+len(uuid.Nil.String()):])
 	}
 	start := time.Now()
-	raw, err := h.send.Send(ctx, keep.License, body)
+	raw, err := h.sendTraced(ctx, event, keep.License, body)
 	if err != nil {
 		h.opt.Observe(event, payer, err, time.Since(start))
 		h.keepPart(ctx, raw, keep)
@@ -154,6 +157,17 @@ func (h *Handlers) exchange(ctx context.Context, event, payer string, body []byt
 	}
 	h.opt.Observe(event, payer, err, raw.Duration)
 	return a, id, err
+}
+
+// sendTraced is Send as a span. Nothing of the trace goes to NPHIES.
+func (h *Handlers) sendTraced(ctx context.Context, event, license string, body []byte) (*nphiesclient.RawAnswer, error) {
+	ctx, span := tracing.Begin(ctx, "send "+event, trace.SpanKindClient, attribute.String(tracing.Event, event), attribute.String(tracing.License, license))
+	raw, err := h.send.Send(ctx, license, body)
+	if raw != nil {
+		span.SetAttributes(attribute.Int(tracing.HTTPStatus, raw.Status))
+	}
+	tracing.End(span, err)
+	return raw, err
 }
 
 // answersAnother reports whether an answer that does not quote what it is about names another message than request as the one it
