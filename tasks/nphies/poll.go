@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"github.com/shopspring/decimal"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
-	"github.com/shopspring/decimal"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
