@@ -26,14 +26,14 @@ func TestRegistryIsTheCatalogue(t *testing.T) {
 	require.Empty(t, metric.Compare(metric.Monitor, p.registry))
 
 	for _, method := range []string{http.MethodGet, "BREW"} {
-		p.pages.server.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/nowhere", nil))
-		p.actions.server.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/nowhere", nil))
+		p.pages.server.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), method, "/nowhere", nil))
+		p.actions.server.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), method, "/nowhere", nil))
 	}
 	families, err := p.registry.Gather()
 	require.NoError(t, err)
 	require.Empty(t, metric.Verify(families))
 	answer := httptest.NewRecorder()
-	promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	for _, want := range []string{`listener="pages",method="get"`, `listener="actions",method="get"`, `method="unknown"`} {
 		require.Contains(t, answer.Body.String(), want)
 	}

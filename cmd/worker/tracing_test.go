@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -123,7 +124,13 @@ func TestTheWayOfAClaimAsTraces(t *testing.T) {
 		}
 		require.Equal(t, "202", told["nphies.claim.approved"], told)
 		if s.count(`SELECT count(*) FROM claims WHERE identifier_value LIKE '%QUEUED' AND id::text = '`+claim+`'`) == 1 {
-			require.Positive(t, names["deliver message"], "the poll's answer is part of the way: %v", names)
+			direct := false
+			for _, x := range got.spans {
+				for _, l := range x.GetLinks() {
+					direct = direct || x.GetName() == "deliver message" && bytes.Equal(l.GetTraceId(), root.GetTraceId())
+				}
+			}
+			require.True(t, direct, "the answer that a poll brought is linked to the claim's trace: %v", names)
 			polled++
 		}
 	}

@@ -129,16 +129,16 @@ func Begin(ctx context.Context, name string, kind trace.SpanKind, attrs ...attri
 
 // BeginLinked begins a trace of its own, linked to those whose contexts are given, as Context returned them. What is none is left out.
 func BeginLinked(ctx context.Context, name string, kind trace.SpanKind, to []string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
-	return tracer().Start(ctx, name, trace.WithNewRoot(), trace.WithSpanKind(kind), trace.WithAttributes(attrs...), trace.WithLinks(links(to)...))
+	return tracer().Start(ctx, name, trace.WithNewRoot(), trace.WithSpanKind(kind), trace.WithAttributes(attrs...), trace.WithLinks(links(ctx, to)...))
 }
 
 // most is how many links a span gets: a digest may stand for thousands.
 const most = 32
 
-func links(to []string) (out []trace.Link) {
+func links(ctx context.Context, to []string) (out []trace.Link) {
 	seen := map[string]bool{}
 	for _, c := range to {
-		if x := parse(c); x.IsValid() && !seen[c] && len(out) < most {
+		if x := parse(ctx, c); x.IsValid() && !seen[c] && len(out) < most {
 			out, seen[c] = append(out, trace.Link{SpanContext: x}), true
 		}
 	}
@@ -149,7 +149,7 @@ func links(to []string) (out []trace.Link) {
 func About(ctx context.Context, to string, attrs ...attribute.KeyValue) {
 	span := trace.SpanFromContext(ctx)
 	span.SetAttributes(attrs...)
-	if x := parse(to); x.IsValid() && x.TraceID() != span.SpanContext().TraceID() {
+	if x := parse(ctx, to); x.IsValid() && x.TraceID() != span.SpanContext().TraceID() {
 		span.AddLink(trace.Link{SpanContext: x})
 	}
 }
@@ -174,9 +174,9 @@ func Context(ctx context.Context) string {
 	return c[TraceParent]
 }
 
-func parse(traceparent string) trace.SpanContext {
+func parse(ctx context.Context, traceparent string) trace.SpanContext {
 	if traceparent == "" {
 		return trace.SpanContext{}
 	}
-	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{TraceParent: traceparent}))
+	return trace.SpanContextFromContext(propagation.TraceContext{}.Extract(trace.ContextWithSpanContext(ctx, trace.SpanContext{}), propagation.MapCarrier{TraceParent: traceparent}))
 }
