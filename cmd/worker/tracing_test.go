@@ -119,7 +119,8 @@ func TestTheWayOfAClaimAsTraces(t *testing.T) {
 				told[attributeOf(x, "nphiesq.event_type")] = attributeOf(x, "http.response.status_code")
 			}
 		}
-		for _, want := range []string{"publish nphies-submit", "process nphies-submit", "send claim-request", "publish teams", "process teams", "post card"} {
+		// The drain of a channel may be one that another claim wished for; its posts are linked to where each notification was written.
+		for _, want := range []string{"publish nphies-submit", "process nphies-submit", "send claim-request", "publish teams", "post card"} {
 			require.Positive(t, names[want], "%s follows from taking claim %s in: %v", want, claim, names)
 		}
 		require.Equal(t, "202", told["nphies.claim.approved"], told)
