@@ -20,6 +20,8 @@ const (
 	Counter   Type = "counter"
 	Gauge     Type = "gauge"
 	Histogram Type = "histogram"
+	// Untyped is a gauge whose name, which asynq gave it, would be that of a counter.
+	Untyped Type = "untyped"
 )
 
 // Program says which program shows a metric.
@@ -120,8 +122,12 @@ func Desc(name string) *prometheus.Desc {
 // Value is one value of a metric of Desc.
 func Value(d *prometheus.Desc, name string, v float64, labels ...string) prometheus.Metric {
 	t := prometheus.GaugeValue
-	if kindOf(name) == Counter {
+	switch kindOf(name) {
+	case Counter:
 		t = prometheus.CounterValue
+	case Untyped:
+		t = prometheus.UntypedValue
+	case Gauge, Histogram:
 	}
 	return prometheus.MustNewConstMetric(d, t, v, labels...)
 }

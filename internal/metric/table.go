@@ -74,7 +74,7 @@ const (
 
 var table = []Row{
 	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "version", Say: "the version"}}, Help: "Always 1; the version is the label."},
-	{Name: "nphiesq_dependency_up", Type: Gauge, Of: both, Labels: []Label{{Name: "dependency", Values: []string{"postgresql", "redis", "vault"}}}, Help: "1 while the server answers, asked at each scrape; vault only where it is used."},
+	{Name: "nphiesq_dependency_up", Type: Gauge, Of: both, Labels: []Label{{Name: "dependency", Values: []string{"postgresql", "redis", "vault"}}}, Help: "1 while the server answers, asked at each scrape; vault, only where it is used, while it is unsealed, too."},
 	{Name: "nphiesq_db_connections", Type: Gauge, Unit: "connections", Of: both, Labels: []Label{state}, Help: "Connections to PostgreSQL that this process holds."},
 	{Name: "nphiesq_db_connections_max", Type: Gauge, Unit: "connections", Of: both, Help: "How many connections to PostgreSQL this process may hold."},
 	{Name: "nphiesq_db_acquires_total", Type: Counter, Of: both, Help: "Connections to PostgreSQL that were taken from the pool."},
@@ -109,7 +109,7 @@ var table = []Row{
 	{Name: "nphies_mailbox_unprocessed", Type: Gauge, Unit: "answers", Of: worker, Labels: []Label{licence}, Help: "Answers to polls that are kept and not yet given to their claims."},
 	{Name: "nphies_mailbox_unmatched", Type: Gauge, Unit: "messages", Of: worker, Help: "Messages of mailboxes in the last 24 h that belong to no claim of ours; see enqueue inbox."},
 	{Name: "nphies_client_certificate_not_after_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "When the client certificate in use ends, as Unix time."},
-	{Name: "nphies_client_certificate_days_left", Type: Gauge, Unit: "days", Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Days until it ends; negative afterwards."},
+	{Name: "nphies_client_certificate_expires_in_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Time until it ends (86,400 s are a day); negative afterwards."},
 	{Name: "nphies_client_certificate_reloads_total", Type: Counter, Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Times that another client certificate came into use."},
 	{Name: "nphies_client_certificate_failures_total", Type: Counter, Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Looks at a new client certificate that cannot be used."},
 
@@ -119,8 +119,8 @@ var table = []Row{
 	{Name: "asynq_queue_size", Type: Gauge, Unit: "tasks", Of: worker, Labels: []Label{queue}, Help: "Tasks in the queue, in all states."},
 	{Name: "asynq_queue_latency_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{queue}, Help: "Age of the oldest pending task."},
 	{Name: "asynq_queue_memory_usage_approx_bytes", Type: Gauge, Unit: "bytes", Of: worker, Labels: []Label{queue}, Help: "Memory the queue takes in Redis, about."},
-	{Name: "asynq_tasks_enqueued_total", Type: Gauge, Unit: "tasks", Of: worker, Labels: []Label{queue, {Name: "state", Values: []string{"active", "pending", "scheduled", "retry", "archived", "completed"}}}, Help: "Tasks in the queue by state. The name is asynq's, it is a gauge."},
-	{Name: "asynq_queue_paused_total", Type: Gauge, Of: worker, Labels: []Label{queue}, Help: "1 while the queue is paused. The name is asynq's."},
+	{Name: "asynq_tasks_enqueued_total", Type: Untyped, Unit: "tasks", Of: worker, Labels: []Label{queue, {Name: "state", Values: []string{"active", "pending", "scheduled", "retry", "archived", "completed"}}}, Help: "Tasks in the queue by state: a gauge under asynq's name."},
+	{Name: "asynq_queue_paused_total", Type: Untyped, Of: worker, Labels: []Label{queue}, Help: "1 while the queue is paused: a gauge under asynq's name."},
 	{Name: "asynq_tasks_processed_total", Type: Counter, Of: worker, Labels: []Label{queue}, Help: "Attempts that ended, failed ones included."},
 	{Name: "asynq_tasks_failed_total", Type: Counter, Of: worker, Labels: []Label{queue}, Help: "Attempts that failed."},
 
@@ -149,14 +149,14 @@ var table = []Row{
 	{Name: "teams_webhook_reads_total", Type: Counter, Of: worker, Labels: []Label{{Name: "outcome", Values: words(fault.Kinds(), "ok")}}, When: "webhooks are read from Vault", Help: "Reads of the webhooks from Vault; ok, or the kind of error."},
 
 	{Name: "action_requests_total", Type: Counter, Of: both, When: "a command came", Labels: []Label{source, verb, {Name: "outcome", Values: []string{"applied", "already", "refused"}}}, Help: "Commands about alerts by the way they came and what came of them: applied, already, refused."},
-	{Name: "action_auth_failures_total", Type: Counter, Of: monitor, Labels: []Label{source, {Name: "reason", Match: regexp.MustCompile(`^[a-z_]{1,32}$`), Say: "a word: signature, timestamp, expired, token, tenant, reused_id, …"}}, When: "somebody was not let in", Help: "Calls and links that were not let in, by reason."},
+	{Name: "action_auth_failures_total", Type: Counter, Of: both, Labels: []Label{source, {Name: "reason", Match: regexp.MustCompile(`^[a-z_]{1,32}$`), Say: "a word: signature, timestamp, expired, token, tenant, reused_id, …"}}, When: "somebody was not let in", Help: "Calls and links that were not let in, by reason."},
 	{Name: "action_latency_seconds", Type: Histogram, Unit: "seconds", Of: both, Labels: []Label{verb}, Buckets: shortBuckets, Help: "Time one command took."},
 	{Name: "action_time_to_ack_seconds", Type: Histogram, Unit: "seconds", Of: both, Labels: []Label{priority}, Buckets: []float64{30, 60, 120, 300, 600, 1800, 3600, 14400, 43200, 86400}, Help: "Time from the first notification of an alert to its acknowledgement by a person."},
 	{Name: "nphiesq_escalations_total", Type: Counter, Of: worker, Labels: []Label{urgent}, Help: "Alerts that were escalated by themselves, by priority, also those that another one stands for."},
 	{Name: "pagerduty_events_total", Type: Counter, Of: worker, Labels: []Label{{Name: "action", Values: []string{"trigger", "acknowledge", "resolve"}}, {Name: "outcome", Values: []string{"accepted", "retry", "throttled", "dead", "unknown_to_pagerduty"}}}, Help: "Events sent to PagerDuty, by action and what became of them: accepted, retry, throttled, dead, unknown_to_pagerduty."},
 	{Name: "pagerduty_events_waiting", Type: Gauge, Unit: "events", Of: worker, Help: "Events that wait to be sent to PagerDuty."},
 	{Name: "pagerduty_events_given_up", Type: Gauge, Unit: "events", Of: worker, Help: "Events that PagerDuty never took."},
-	{Name: "audit_chain_valid", Type: Gauge, Of: worker, When: "the trail was checked, a minute after the start and then each hour", Help: "1 while the audit trail is whole, 0 when a row was changed or removed: see enqueue audit verify."},
+	{Name: "audit_chain_valid", Type: Gauge, Of: worker, When: "the trail was checked: at the first start, then each hour", Help: "1 while the audit trail is whole, 0 when a row was changed or removed: see enqueue audit verify."},
 	{Name: "audit_chain_checked_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, When: "the trail was checked", Help: "When the audit trail was last checked from its first row to its last, as Unix time."},
 	{Name: "audit_chain_rows", Type: Gauge, Unit: "rows", Of: worker, When: "the trail was checked", Help: "Rows of the audit trail when it was last checked."},
 
