@@ -18,7 +18,7 @@ import (
 )
 
 // units that the panels use, as Grafana names them.
-var units = []string{"short", "s", "d", "bytes", "percentunit", "opm", "string"}
+var units = []string{"short", "s", "bytes", "percentunit", "opm", "string"}
 
 func dashboards(t *testing.T) map[string]dashboard.Dashboard {
 	t.Helper()

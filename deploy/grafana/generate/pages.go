@@ -239,8 +239,8 @@ LIMIT 50`,
 					ask: []query{{`max by (license, scope) (nphiesq_pauses{license=~"$license"})`, `{{license}} {{scope}}`}},
 				},
 				{
-					kind: gauge, title: "Certificates: days left", say: "Of the worker whose certificate ends first. default is that of licences without one of their own.", unit: "d", warn: 14, alarm: 3,
-					ask: []query{{`min by (license) (nphies_client_certificate_days_left)`, `{{license}}`}},
+					kind: gauge, title: "Certificates: time left", say: "Of the worker whose certificate ends first. default is that of licences without one of their own.", unit: "s", warn: 14 * 86400, alarm: 3 * 86400,
+					ask: []query{{`min by (license) (nphies_client_certificate_expires_in_seconds)`, `{{license}}`}},
 				},
 				{
 					kind: bars, title: "Certificates: changes", say: "Certificates that came into use, and looks at one that cannot be used.", unit: "short",
