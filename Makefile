@@ -33,7 +33,7 @@ test: deps ## everything that proves it works, on real servers
 check: generated lint vet vaultdev ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on' PACKAGES="$$(go list ./... | grep -v -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) test TESTFLAGS=-shuffle=on PACKAGES="$$(go list ./... | grep -E '$(PURE)' | tr '\n' ' ')"
-	$(MAKE) cards-check fuzz bench-once
+	$(MAKE) rules-check cards-check fuzz bench-once
 
 cards: ## the gallery in docs/cards: every golden card as a picture, by the reference renderer (fetched with npm)
 	@scripts/deps.sh chromium npm
@@ -42,6 +42,14 @@ cards: ## the gallery in docs/cards: every golden card as a picture, by the refe
 cards-check: ## every golden card through the reference renderer, if npm is there
 	go run ./internal/gallery -check
 
+rules-check: ## alert rules with their cases, examples for Prometheus and Alertmanager, dashboards
+	@scripts/deps.sh prometheus alertmanager
+	promtool check rules deploy/prometheus/rules/*.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+	promtool check config deploy/prometheus/prometheus.yml
+	amtool check-config deploy/prometheus/alertmanager.yml
+	go -C deploy/check test ./observe
+
 vaultdev: ## a real Vault for the tests, in bin/ (minutes the first time, then cached)
 	@scripts/vaultdev.sh
 
@@ -49,7 +57,7 @@ generate: ## write the files that are made from code
 	go generate ./...
 
 generated: generate ## generate, and no difference
-	@git diff --exit-code -- .env.example docs || { echo "run make generate and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- .env.example docs deploy/grafana || { echo "run make generate and commit the result" >&2; exit 1; }
 
 lint: ## golangci-lint
 	$(LINT) run
@@ -86,4 +94,4 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what build made
 	rm -rf bin
 
-.PHONY: help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
