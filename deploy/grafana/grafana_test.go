@@ -115,7 +115,7 @@ func TestSQL(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 4, ran)
+	require.Equal(t, 5, ran)
 	_, err = tx.Exec(ctx, `SELECT card_payload FROM teams_notifications`)
 	require.ErrorContains(t, err, "permission denied")
 }

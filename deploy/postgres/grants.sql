@@ -23,7 +23,7 @@ REVOKE ALL ON messages, sign_ins, sign_in_starts FROM nphiesq_read;
 
 -- Grafana, in which whoever may edit a dashboard may ask anything: only the columns that ours in deploy/grafana show.
 GRANT SELECT ON teams_notifications_unacknowledged_critical TO nphiesq_grafana;
-GRANT SELECT (created_at, retry_count) ON teams_notifications TO nphiesq_grafana;
+GRANT SELECT (created_at, event_type, retry_count) ON teams_notifications TO nphiesq_grafana;
 GRANT SELECT (created_at, state) ON claims TO nphiesq_grafana;
 GRANT SELECT (queue, state, error_kind, error_code, last_failed_at) ON dead_letters TO nphiesq_grafana;
 COMMIT;
