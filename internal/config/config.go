@@ -210,6 +210,7 @@ type Bot struct {
 type Links struct {
 	CardsLanguage string `env:"CARDS_LANGUAGE" envDefault:"en" doc:"Language of the cards: en, or ar (right to left). What others wrote stays as it is."`
 	MonitorURL    string `env:"MONITOR_URL" alias:"FLOWER_URL" doc:"Public address of the monitor."`
+	PrometheusURL string `env:"PROMETHEUS_URL" doc:"Prometheus with our metrics, as the monitor reaches it: its queue pages then have charts. Empty: they have none."`
 	GrafanaURL    string `env:"GRAFANA_URL" doc:"Grafana."`
 	KibanaURL     string `env:"KIBANA_URL" doc:"Kibana."`
 	PortalURL     string `env:"NPHIES_PORTAL_URL" doc:"NPHIES portal."`
@@ -442,6 +443,7 @@ func (c *Config) check() error {
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
 	for _, l := range []struct{ name, v string }{
 		{"MONITOR_URL", c.MonitorURL},
+		{"PROMETHEUS_URL", c.PrometheusURL},
 		{"GRAFANA_URL", c.GrafanaURL},
 		{"KIBANA_URL", c.KibanaURL},
 		{"NPHIES_PORTAL_URL", c.PortalURL},

@@ -86,7 +86,7 @@ var table = []Row{
 	{Name: "nphiesq_claims", Type: Gauge, Unit: "claims", Of: worker, Labels: []Label{
 		{Name: "use", Values: []string{"claim", "preauthorization"}},
 		{Name: "state", Values: []string{"received", "submitting", "pending", "pended", "approved", "partial", "rejected", "error", "cancelled"}},
-	}, Help: "Claims and prior authorizations in the record, by state."},
+	}, Help: "Claims and prior authorizations in the record, by state; those with an outcome are counted every five minutes."},
 	{Name: "nphiesq_claims_oldest_pending_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{{Name: "use", Values: []string{"claim", "preauthorization"}}}, Help: "Time since the oldest claim without an outcome was taken in (received, submitting, pending, pended); 0 without one."},
 	{Name: "nphiesq_work_oldest_waiting_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{queue}, Help: "How long the oldest work of a queue has been waiting to be done, from the record: not paused, no dead letter. Unlike asynq's latency it does not start anew with the task."},
 	{Name: "nphiesq_dead_letters", Type: Gauge, Unit: "dead letters", Of: worker, Labels: []Label{queue}, Help: "Dead letters that wait for a person."},

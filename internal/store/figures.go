@@ -13,8 +13,8 @@ import (
 type Figures struct {
 	// At is the clock that the times are to be compared with.
 	At time.Time
-	// Claims counts them; OldestPending is when the oldest one without an outcome was taken in, by use.
-	Claims        []ClaimFigure
+	// Open counts the claims without an outcome, see Outcomes for the others; OldestPending is when the oldest of them was taken in, by use.
+	Open          []ClaimFigure
 	OldestPending map[string]time.Time
 	// Waiting is, by queue, since when its oldest work waits.
 	Waiting map[string]time.Time
@@ -64,7 +64,7 @@ type UnacknowledgedFigure struct {
 func (s *Store) Figures(ctx context.Context) (Figures, error) {
 	f := Figures{At: s.opt.Now(), OldestPending: map[string]time.Time{}, Letters: map[string]int{}}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		if f.Claims, err = rowsOf[ClaimFigure](ctx, tx, `SELECT use, state, count(*)::int FROM claims GROUP BY 1, 2`); err != nil {
+		if f.Open, err = rowsOf[ClaimFigure](ctx, tx, `SELECT use, state, count(*)::int FROM claims WHERE state IN ('received', 'submitting', 'pending', 'pended') GROUP BY 1, 2`); err != nil {
 			return err
 		}
 		var use string
@@ -131,6 +131,12 @@ func (s *Store) Figures(ctx context.Context) (Figures, error) {
 		f.Mailboxes = append(f.Mailboxes, MailboxFigure{p, unprocessed[p.License]})
 	}
 	return f, nil
+}
+
+// Outcomes counts the claims that have their outcome. It looks at each of them, unlike Figures: about 0.3 s for a million.
+func (s *Store) Outcomes(ctx context.Context) ([]ClaimFigure, error) {
+	out, err := rowsOf[ClaimFigure](ctx, s.pool, `SELECT use, state, count(*)::int FROM claims WHERE state NOT IN ('received', 'submitting', 'pending', 'pended') GROUP BY 1, 2`)
+	return out, wrap("count claims", err)
 }
 
 func rowsOf[T any](ctx context.Context, q querier, sql string, args ...any) ([]T, error) {

@@ -14,7 +14,7 @@ func TestFigures(t *testing.T) {
 	ctx := t.Context()
 	empty, err := s.Figures(ctx)
 	require.NoError(t, err)
-	require.Empty(t, empty.Claims)
+	require.Empty(t, empty.Open)
 	require.Empty(t, empty.Letters)
 	require.Zero(t, empty.OldestLetter)
 
@@ -30,7 +30,10 @@ func TestFigures(t *testing.T) {
 
 	f, err := s.Figures(ctx)
 	require.NoError(t, err)
-	require.Equal(t, []store.ClaimFigure{{Use: store.UseClaim, State: store.Received, Count: 1}}, f.Claims)
+	require.Equal(t, []store.ClaimFigure{{Use: store.UseClaim, State: store.Received, Count: 1}}, f.Open)
+	outcomes, err := s.Outcomes(ctx)
+	require.NoError(t, err)
+	require.Empty(t, outcomes)
 	require.Contains(t, f.OldestPending, store.UseClaim)
 	require.Equal(t, map[string]int{"nphies-submit": 1}, f.Letters)
 	require.Len(t, f.Mailboxes, 1)

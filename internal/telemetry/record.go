@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // Figures is what the collector of the record asks.
 type Figures interface {
 	Figures(ctx context.Context) (store.Figures, error)
+	Outcomes(ctx context.Context) ([]store.ClaimFigure, error)
 	LastAuditCheck(ctx context.Context) (store.AuditCheck, error)
 }
 
@@ -36,6 +38,9 @@ func NewRecord(s Figures, log *slog.Logger, fresh time.Duration) prometheus.Coll
 	return r
 }
 
+// recount is after how many readings claims with an outcome are counted again: each of them is looked at.
+const recount = 20
+
 // readWithin is how long the record has to answer.
 const readWithin = 5 * time.Second
 
@@ -45,9 +50,11 @@ type record struct {
 	fresh time.Duration
 	descs map[string]*prometheus.Desc
 
-	mu     sync.Mutex
-	read   time.Time
-	values []prometheus.Metric
+	mu       sync.Mutex
+	read     time.Time
+	values   []prometheus.Metric
+	counted  time.Time
+	outcomes []store.ClaimFigure
 }
 
 func (r *record) Describe(ch chan<- *prometheus.Desc) {
@@ -66,6 +73,10 @@ func (r *record) Collect(ch chan<- prometheus.Metric) {
 		var audit store.AuditCheck
 		if err == nil {
 			audit, err = r.store.LastAuditCheck(ctx)
+		}
+		if err == nil && time.Since(r.counted) > recount*r.fresh {
+			r.outcomes, err = r.store.Outcomes(ctx)
+			r.counted = time.Now()
 		}
 		if err != nil {
 			r.log.WarnContext(ctx, "no figures of the record for the metrics", slog.String("error", err.Error()))
@@ -94,7 +105,7 @@ func (r *record) all(f store.Figures, audit store.AuditCheck) (out []prometheus.
 		state store.State
 	}
 	claims := map[use]int{}
-	for _, c := range f.Claims {
+	for _, c := range slices.Concat(f.Open, r.outcomes) {
 		claims[use{c.Use, c.State}] = c.Count
 	}
 	for _, u := range []string{store.UseClaim, store.UsePreauthorization} {

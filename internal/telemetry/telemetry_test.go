@@ -118,13 +118,18 @@ nphiesq_dependency_up{dependency="vault"} 0
 }
 
 type figures struct {
-	f     store.Figures
-	audit store.AuditCheck
-	err   error
-	asked int
+	f              store.Figures
+	audit          store.AuditCheck
+	err            error
+	asked, counted int
 }
 
 func (f *figures) Figures(context.Context) (store.Figures, error) { f.asked++; return f.f, f.err }
+
+func (f *figures) Outcomes(context.Context) ([]store.ClaimFigure, error) {
+	f.counted++
+	return []store.ClaimFigure{{Use: "preauthorization", State: store.Approved, Count: 5}}, f.err
+}
 
 func (f *figures) LastAuditCheck(context.Context) (store.AuditCheck, error) { return f.audit, nil }
 
@@ -133,7 +138,7 @@ func TestTheRecordIsReadOnceInAWhile(t *testing.T) {
 	ago := func(s int) *time.Time { x := now.Add(-time.Duration(s) * time.Second); return &x }
 	f := &figures{
 		f: store.Figures{
-			At: now, Claims: []store.ClaimFigure{{Use: "claim", State: store.Pending, Count: 3}}, OldestPending: map[string]time.Time{"claim": *ago(70)},
+			At: now, Open: []store.ClaimFigure{{Use: "claim", State: store.Pending, Count: 3}}, OldestPending: map[string]time.Time{"claim": *ago(70)},
 			Waiting: map[string]time.Time{"teams": *ago(5)}, Letters: map[string]int{"nphies-submit": 2}, OldestLetter: *ago(9),
 			Pauses: []store.Pause{{License: "L1"}, {License: "L1", Payer: "P", Until: ago(-60)}, {License: "L1", Payer: "Q", Until: ago(1)}}, Alive: 2, Lost: 1,
 			Mailboxes: []store.MailboxFigure{
@@ -162,7 +167,7 @@ func TestTheRecordIsReadOnceInAWhile(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"nphiesq_claims pending claim": 3, "nphiesq_claims approved preauthorization": 0, "nphiesq_claims_oldest_pending_age_seconds claim": 70,
+		"nphiesq_claims pending claim": 3, "nphiesq_claims approved preauthorization": 5, "nphiesq_claims error claim": 0, "nphiesq_claims_oldest_pending_age_seconds claim": 70,
 		"nphiesq_claims_oldest_pending_age_seconds preauthorization": 0, "nphiesq_work_oldest_waiting_age_seconds teams": 5, "nphiesq_work_oldest_waiting_age_seconds nphies-poll": 0,
 		"nphiesq_dead_letters nphies-submit": 2, "nphiesq_dead_letters teams": 0, "nphiesq_dead_letters_oldest_age_seconds": 9, "nphiesq_pauses L1 license": 1,
 		"nphiesq_pauses L1 payer": 1, "nphiesq_pauses L2 license": 0, "nphiesq_workers alive": 2, "nphiesq_workers lost": 1, "nphies_poll_last_success_timestamp_seconds L1": float64(ago(600).Unix()),
@@ -177,7 +182,7 @@ func TestTheRecordIsReadOnceInAWhile(t *testing.T) {
 		require.InDelta(t, want, v, 0, name)
 	}
 	require.NotContains(t, got, "nphies_poll_last_success_timestamp_seconds L2", "never is not the year 1970")
-	require.Equal(t, 1, f.asked)
+	require.Equal(t, []int{1, 1}, []int{f.asked, f.counted})
 
 	// PostgreSQL is away: no values rather than old ones.
 	away := &figures{err: &fault.Error{Kind: fault.Unavailable}}
