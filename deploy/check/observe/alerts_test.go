@@ -99,6 +99,22 @@ func TestEachAlertHasItsRunbook(t *testing.T) {
 	}
 }
 
+// TestThePageListsTheAlerts: docs/alerts.md says of each its severity and its way.
+func TestThePageListsTheAlerts(t *testing.T) {
+	body, err := os.ReadFile(root + "/docs/alerts.md")
+	require.NoError(t, err)
+	listed := map[string][]string{}
+	for _, m := range regexp.MustCompile(`(?m)^\| \[(\w+)\]\(runbooks/(\w+)\.md\) \| (\w+) \| (\w*) +\| \S.* \|$`).FindAllStringSubmatch(string(body), -1) {
+		require.Equal(t, m[1], m[2])
+		listed[m[1]] = m[3:]
+	}
+	want := map[string][]string{}
+	for name, r := range alerts(t) {
+		want[name] = []string{r.Labels["severity"], r.Labels["way"]}
+	}
+	require.Equal(t, want, listed)
+}
+
 // cases are those of promtool test rules, as far as they are looked at.
 type cases struct {
 	RuleFiles []string `yaml:"rule_files"`
