@@ -198,7 +198,7 @@ func TestProvisioning(t *testing.T) {
 			require.Regexp(t, `^\$\w+$`, secret, "a secret comes from the environment")
 		}
 	}
-	require.Equal(t, map[string]string{"prometheus": "prometheus", "nphiesq-postgres": "grafana-postgresql-datasource"}, types)
+	require.Equal(t, map[string]string{"prometheus": "prometheus", "nphiesq-postgres": "postgres"}, types)
 	for _, d := range dashboards(t) {
 		for _, p := range panels(t, d) {
 			require.Equal(t, types[*p.Datasource.Uid], *p.Datasource.Type)

@@ -81,7 +81,7 @@ type object = map[string]any
 
 var (
 	prometheus = object{"type": "prometheus", "uid": "prometheus"}
-	postgresql = object{"type": "grafana-postgresql-datasource", "uid": "nphiesq-postgres"}
+	postgresql = object{"type": "postgres", "uid": "nphiesq-postgres"}
 )
 
 const (
