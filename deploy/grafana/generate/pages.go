@@ -23,7 +23,7 @@ var pages = []page{
 				{
 					kind: bars, title: "Notifications by event type", series: true, unit: "short", wide: 16,
 					say: "Notifications by the time they were written. From the record: a counter would miss the first of each type after a start.",
-					sql: `SELECT $__timeGroupAlias(created_at, $__interval), event_type AS metric, count(*) AS notifications
+					sql: `SELECT $__timeGroupAlias(created_at,$__interval), event_type AS metric, count(*) AS notifications
 FROM teams_notifications
 WHERE $__timeFilter(created_at)
 GROUP BY 1, event_type
@@ -142,7 +142,7 @@ ORDER BY retry_count`,
 				{
 					kind: bars, title: "Taken in, and what became of it", series: true, unit: "short",
 					say: "Claims by the time they were taken in and the state they are in now. From the record.",
-					sql: `SELECT $__timeGroupAlias(created_at, $__interval), state AS metric, count(*) AS claims
+					sql: `SELECT $__timeGroupAlias(created_at,$__interval), state AS metric, count(*) AS claims
 FROM claims
 WHERE $__timeFilter(created_at)
 GROUP BY 1, state
