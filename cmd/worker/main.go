@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/migrations"
@@ -23,17 +24,21 @@ import (
 
 const usage = `Usage: worker [--queues LIST]
        worker migrate up|down|status|version
+       worker health [--live]
 
 Runs the queues until SIGTERM or Ctrl-C, then finishes what it has begun. Health and metrics are on HTTP_ADDR:
 /livez, /readyz, /metrics. Settings come from the environment: see docs/settings.md.
 
   --queues LIST   queues to run, separated by commas: %s (default: all)
-  --version       print the version
+  --version       print version, commit and date
 
 worker migrate up       applies all missing migrations
 worker migrate down     takes back the newest one
 worker migrate status   lists them
 worker migrate version  prints the version of the database
+
+worker health           asks the worker on this machine, at HTTP_ADDR, whether it does its work (/readyz), or with --live whether it
+                        lives (/livez)
 
 Exit status: 0 done, 1 failed, 2 wrong usage.
 `
@@ -59,10 +64,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "worker: %v\n\n%s", err, help)
 		return 2
 	case *showVersion:
-		_, _ = fmt.Fprintln(stdout, app.Version())
+		_, _ = fmt.Fprintln(stdout, build.Get().Line())
 		return 0
 	case fs.Arg(0) == "migrate" && fs.NArg() == 2:
 		return migrate(ctx, fs.Arg(1), stdout, stderr, help)
+	case fs.Arg(0) == "health":
+		return app.Health(ctx, "worker", fs.Args()[1:], stdout, stderr, help, func(c *config.Config) (string, string) { return "HTTP_ADDR", c.HTTPAddr })
 	case fs.NArg() > 0:
 		_, _ = fmt.Fprintf(stderr, "worker: unknown arguments: %s\n\n%s", strings.Join(fs.Args(), " "), help)
 		return 2
