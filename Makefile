@@ -27,6 +27,40 @@ help: ## list the targets
 build: ## put the programs in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/worker ./cmd/enqueue ./cmd/monitor ./cmd/nphiessim ./cmd/demo
 
+# What is shipped: for Linux, whoever builds it.
+ARCH    ?= $(shell go env GOARCH)
+SHIPPED := worker enqueue monitor nphiessim
+IMAGE   ?= nphiesq
+DOCKER  ?= docker
+SBOMS   := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+NFPM    := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+CERTS   ?= /etc/ssl/certs/ca-certificates.crt
+
+dist/bin: FORCE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o dist/bin/ $(SHIPPED:%=./cmd/%)
+
+licenses: ## docs/dependencies.md and the texts, dist/THIRD_PARTY_LICENSES; fails on a licence that is not allowed
+	@mkdir -p dist
+	go -C deploy/check run ./licenses -table ../../docs/dependencies.md -texts ../../dist/THIRD_PARTY_LICENSES
+
+sbom: dist/bin ## what each shipped program is made of: dist/sbom/*.cdx.json (CycloneDX)
+	@mkdir -p dist/sbom
+	for p in $(SHIPPED); do $(SBOMS) bin -json -std -version $(VERSION) -noserial -notimestamp -output dist/sbom/$$p.cdx.json dist/bin/$$p || exit 1; done
+
+image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with the simulator, nphiesq:demo
+	@test -f $(CERTS) || { echo "image: no $(CERTS): install ca-certificates, or name another file with CERTS=" >&2; exit 1; }
+	rm -rf dist/image
+	for p in worker enqueue monitor; do install -D -m 0755 dist/bin/$$p dist/image/rootfs/usr/local/bin/$$p || exit 1; done
+	install -D -m 0755 dist/bin/nphiessim dist/image/demo/usr/local/bin/nphiessim
+	install -D -m 0644 $(CERTS) dist/image/rootfs/etc/ssl/certs/ca-certificates.crt
+	install -D -m 0644 -t dist/image/rootfs/usr/share/doc/nphiesq LICENSE dist/THIRD_PARTY_LICENSES dist/sbom/worker.cdx.json dist/sbom/enqueue.cdx.json dist/sbom/monitor.cdx.json
+	mkdir -p dist/image/demo/usr/share/nphiesq && cp -R examples dist/image/demo/usr/share/nphiesq/
+	for t in production:$(VERSION) production:latest demo:demo; do \
+		$(DOCKER) build -q -f Dockerfile --target $${t%:*} -t $(IMAGE):$${t#*:} \
+			--label org.opencontainers.image.title=nphiesq --label org.opencontainers.image.licenses=Apache-2.0 --label org.opencontainers.image.version=$(VERSION) \
+			--label org.opencontainers.image.revision=$(COMMIT) --label org.opencontainers.image.created=$(DATE) dist/image || exit 1; \
+	done
+
 demo: build ## run everything on this machine; ARGS="--once --report out.json" ends by itself
 	@bin/demo $(ARGS)
 
@@ -89,7 +123,9 @@ new-migration: ## make new-migration NAME=add_something
 	@test -n "$(NAME)" || { echo "NAME is missing: make new-migration NAME=add_something" >&2; exit 2; }
 	@f=migrations/$$(date -u +%Y%m%d%H%M%S)_$(NAME).sql; printf -- '-- +goose Up\n\n-- +goose Down\n' > $$f; echo $$f
 
-clean: ## remove what build made
-	rm -rf bin
+clean: ## remove what was made
+	rm -rf bin dist
 
-.PHONY: help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+FORCE:
+
+.PHONY: FORCE licenses sbom image help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

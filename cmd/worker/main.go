@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/deploy/postgres"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/config"
@@ -23,7 +26,7 @@ import (
 )
 
 const usage = `Usage: worker [--queues LIST]
-       worker migrate up|down|status|version
+       worker migrate up|down|status|version|grants
        worker health [--live]
 
 Runs the queues until SIGTERM or Ctrl-C, then finishes what it has begun. Health and metrics are on HTTP_ADDR:
@@ -36,6 +39,8 @@ worker migrate up       applies all missing migrations
 worker migrate down     takes back the newest one
 worker migrate status   lists them
 worker migrate version  prints the version of the database
+worker migrate grants   gives the roles of deploy/postgres/roles.sql their rights on the tables; needed after each up, where
+                        the programs are not the owner
 
 worker health           asks the worker on this machine, at HTTP_ADDR, whether it does its work (/readyz), or with --live whether it
                         lives (/livez)
@@ -168,9 +173,25 @@ func migrate(ctx context.Context, verb string, stdout, stderr io.Writer, help st
 			_, _ = fmt.Fprintf(stderr, "worker: this program needs version %d: run `worker migrate up`\n", want)
 			return 1
 		}
+	case "grants":
+		if err := grant(ctx, dsn); err != nil {
+			return failed(stderr, err)
+		}
 	default:
 		_, _ = fmt.Fprintf(stderr, "worker: unknown: migrate %s\n\n%s", verb, help)
 		return 2
 	}
 	return 0
+}
+
+func grant(ctx context.Context, dsn string) error {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to be done on it
+	if _, err = c.Exec(ctx, postgres.Grants); err != nil {
+		return fmt.Errorf("grants: %w", err)
+	}
+	return nil
 }

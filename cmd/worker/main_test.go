@@ -500,7 +500,7 @@ func TestBadStartsSayWhatIsWrong(t *testing.T) {
 		"bad certificate": {map[string]string{"NPHIES_CLIENT_PKCS12_FILE": "/nonexistent.p12"}, nil, 1, "NPHIES_CLIENT_PKCS12_FILE: no file /nonexistent.p12"},
 		"unknown queue":   {nil, []string{"--queues", "other"}, 2, "there are nphies-eligibility, nphies-submit"},
 		"unknown flag":    {nil, []string{"--other"}, 2, "Usage: worker"},
-		"unknown verb":    {nil, []string{"migrate", "sideways"}, 2, "migrate up|down|status|version"},
+		"unknown verb":    {nil, []string{"migrate", "sideways"}, 2, "migrate up|down|status|version|grants"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.env = maps.Clone(good)
