@@ -61,6 +61,24 @@ image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with 
 			--label org.opencontainers.image.revision=$(COMMIT) --label org.opencontainers.image.created=$(DATE) dist/image || exit 1; \
 	done
 
+# What is no release has a number below all releases.
+DEB_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t end; s/^/0~/; :end; s/-/./g')
+export ARCH DEB_VERSION
+
+deb: dist/bin licenses sbom ## Debian packages of the programs and of the simulator in dist/
+	for p in nphiesq nphiessim; do $(NFPM) package -f deploy/deb/$$p.yaml -p deb -t dist/ || exit 1; done
+
+dist: deb ## all that a release has in dist/release: archive, packages, chart, SBOM, licences, SHA256SUMS
+	rm -rf dist/release dist/nphiesq-$(VERSION) && mkdir -p dist/release dist/nphiesq-$(VERSION)/bin
+	cp $(SHIPPED:%=dist/bin/%) dist/nphiesq-$(VERSION)/bin/
+	cp -R LICENSE README.md CHANGELOG.md SECURITY.md .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
+	rm -rf dist/nphiesq-$(VERSION)/deploy/check
+	tar -C dist --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c nphiesq-$(VERSION) | gzip -n >dist/release/nphiesq-$(VERSION)-linux-$(ARCH).tar.gz
+	cp dist/nphiesq_$(DEB_VERSION)_$(ARCH).deb dist/nphiessim_$(DEB_VERSION)_$(ARCH).deb dist/THIRD_PARTY_LICENSES dist/release/
+	for p in $(SHIPPED); do cp dist/sbom/$$p.cdx.json dist/release/$$p-$(VERSION).cdx.json || exit 1; done
+	rm -rf dist/nphiesq-$(VERSION)
+	cd dist/release && sha256sum * >../SHA256SUMS && mv ../SHA256SUMS .
+
 demo: build ## run everything on this machine; ARGS="--once --report out.json" ends by itself
 	@bin/demo $(ARGS)
 
@@ -128,4 +146,4 @@ clean: ## remove what was made
 
 FORCE:
 
-.PHONY: FORCE licenses sbom image help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: FORCE licenses sbom image deb dist help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

@@ -191,6 +191,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		nphiesListener = tls.NewListener(nphiesListener, tlsConfig)
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.Handle("/sim/", sim.Control())
 	mux.Handle("/", sim.NPHIES())
 	base := scheme + nphiesListener.Addr().String()
