@@ -17,12 +17,15 @@ engine() {
 	n=0
 	until docker version >/dev/null 2>&1; do
 		n=$((n + 1))
-		[ $n -lt 60 ] && kill -0 "$ours" || die "dockerd does not start: $(tail -3 "$tmp/dockerd.log")"
+		if [ $n -ge 60 ] || ! kill -0 "$ours" 2>/dev/null; then die "dockerd does not start: $(tail -3 "$tmp/dockerd.log")"; fi
 		sleep 0.5
 	done
 }
 engine_end() {
-	if [ -n "$ours" ]; then kill "$ours" && wait "$ours" 2>/dev/null || true; fi
+	if [ -n "$ours" ]; then
+		kill "$ours" 2>/dev/null || true
+		wait "$ours" || true
+	fi
 	rm -rf "$tmp" 2>/dev/null || true
 }
 
