@@ -37,7 +37,7 @@ NFPM    := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 CERTS   ?= /etc/ssl/certs/ca-certificates.crt
 
 dist/bin: FORCE
-	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o dist/bin/ $(SHIPPED:%=./cmd/%)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o dist/bin/ $(SHIPPED:%=./cmd/%)
 
 licenses: ## docs/dependencies.md and the texts, dist/THIRD_PARTY_LICENSES; fails on a licence that is not allowed
 	@mkdir -p dist
@@ -88,7 +88,7 @@ deps: ## install the servers and the browser that the tests drive (Debian as roo
 test: deps ## everything that proves it works, on real servers
 	go test -timeout 9m $(TESTFLAGS) $(PACKAGES)
 
-check: generated lint vet vaultdev ## what CI runs
+check: generated lint vet vaultdev deploy-check reproducible ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on' PACKAGES="$$(go list ./... | grep -v -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) test TESTFLAGS=-shuffle=on PACKAGES="$$(go list ./... | grep -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) cards-check fuzz bench-once
@@ -105,9 +105,31 @@ vaultdev: ## a real Vault for the tests, in bin/ (minutes the first time, then c
 
 generate: ## write the files that are made from code
 	go generate ./...
+	go -C deploy/check generate ./...
+
+# What of the chart is made.
+MADE := deploy/helm/nphiesq/README.md deploy/helm/nphiesq/values.schema.json deploy/helm/nphiesq/files
 
 generated: generate ## generate, and no difference
-	@git diff --exit-code -- .env.example docs || { echo "run make generate and commit the result" >&2; exit 1; }
+	@git diff --exit-code -- .env.example docs $(MADE) && test -z "$$(git ls-files --others --exclude-standard $(MADE))" || { echo "run make generate and commit the result" >&2; exit 1; }
+
+deploy-check: ## what deploy/ holds: chart, compose file, units; scripts
+	@scripts/deps.sh systemd shellcheck
+	shellcheck -x -P SCRIPTDIR scripts/*.sh deploy/systemd/run deploy/deb/p* deploy/compose/*.sh
+	go -C deploy/check vet ./...
+	go -C deploy/check test ./...
+
+reproducible: ## the same source makes the same bytes; ARGS=--cold with an empty cache, packages and SBOMs
+	@VERSION=$(VERSION) COMMIT=$(COMMIT) scripts/reproducible.sh $(filter --cold,$(ARGS))
+
+vuln: ## known vulnerabilities in what the programs use (govulncheck; asks vuln.go.dev, so not in CI)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+try-image: ## builds the images and runs the compose stack as docs/deployment.md says
+	scripts/try-image.sh
+
+try-systemd: ## follows docs/deployment.md on a clean Debian with systemd
+	scripts/try-systemd.sh
 
 lint: ## golangci-lint
 	$(LINT) run
@@ -146,4 +168,4 @@ clean: ## remove what was made
 
 FORCE:
 
-.PHONY: FORCE licenses sbom image deb dist help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: FORCE deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
