@@ -352,3 +352,16 @@ func TestChartTakesAlertsAndDashboards(t *testing.T) {
 	}
 	require.Equal(t, 1, found)
 }
+
+// TestChartOfThePage renders the values that docs/deployment.md shows.
+func TestChartOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/deployment.md")
+	require.NoError(t, err)
+	_, after, ok := strings.Cut(string(page), "```yaml\n")
+	require.True(t, ok)
+	block, _, ok := strings.Cut(after, "```\n")
+	require.True(t, ok)
+	var values map[string]any
+	require.NoError(t, yaml.UnmarshalStrict([]byte(block), &values))
+	require.NotEmpty(t, objects(t, values))
+}
