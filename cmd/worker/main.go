@@ -189,7 +189,7 @@ func grant(ctx context.Context, dsn string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is left to be done on it
+	defer c.Close(context.WithoutCancel(ctx))
 	if _, err = c.Exec(ctx, postgres.Grants); err != nil {
 		return fmt.Errorf("grants: %w", err)
 	}
