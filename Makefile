@@ -32,7 +32,7 @@ ARCH    ?= $(shell go env GOARCH)
 SHIPPED := worker enqueue monitor nphiessim
 IMAGE   ?= nphiesq
 DOCKER  ?= docker
-SBOMS   := go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+SBOMS   := go run -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 NFPM    := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 CERTS   ?= /etc/ssl/certs/ca-certificates.crt
 
@@ -63,6 +63,7 @@ image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with 
 
 # What is no release has a number below all releases.
 DEB_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t end; s/^/0~/; :end; s/-/./g')
+CHART_VERSION := $(shell echo '$(VERSION)' | sed -nE 's/^v([0-9]+\.[0-9]+\.[0-9]+.*)/\1/p; t; s/.*/0.0.0-&/p')
 export ARCH DEB_VERSION
 
 deb: dist/bin licenses sbom ## Debian packages of the programs and of the simulator in dist/
@@ -73,10 +74,13 @@ dist: deb ## all that a release has in dist/release: archive, packages, chart, S
 	cp $(SHIPPED:%=dist/bin/%) dist/nphiesq-$(VERSION)/bin/
 	cp -R LICENSE README.md CHANGELOG.md SECURITY.md .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
 	rm -rf dist/nphiesq-$(VERSION)/deploy/check
-	tar -C dist --sort=name --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c nphiesq-$(VERSION) | gzip -n >dist/release/nphiesq-$(VERSION)-linux-$(ARCH).tar.gz
+	tar -C dist --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c nphiesq-$(VERSION) | gzip -n >dist/release/nphiesq-$(VERSION)-linux-$(ARCH).tar.gz
 	cp dist/nphiesq_$(DEB_VERSION)_$(ARCH).deb dist/nphiessim_$(DEB_VERSION)_$(ARCH).deb dist/THIRD_PARTY_LICENSES dist/release/
 	for p in $(SHIPPED); do cp dist/sbom/$$p.cdx.json dist/release/$$p-$(VERSION).cdx.json || exit 1; done
-	rm -rf dist/nphiesq-$(VERSION)
+	rm -rf dist/nphiesq-$(VERSION) dist/chart && mkdir -p dist/chart && cp -R deploy/helm/nphiesq dist/chart/
+	sed -i -E 's/^appVersion:.*/appVersion: "$(VERSION)"/; s/^version:.*/version: $(CHART_VERSION)/' dist/chart/nphiesq/Chart.yaml
+	tar -C dist/chart --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --exclude=ci -c nphiesq | gzip -n >dist/release/nphiesq-chart-$(CHART_VERSION).tgz
+	rm -rf dist/chart
 	cd dist/release && sha256sum * >../SHA256SUMS && mv ../SHA256SUMS .
 
 demo: build ## run everything on this machine; ARGS="--once --report out.json" ends by itself
