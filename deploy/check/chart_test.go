@@ -223,6 +223,9 @@ func TestChart(t *testing.T) {
 				case *corev1.Service:
 					require.Positive(t, matches(o.Spec.Selector), o.Name)
 				case *networkingv1.NetworkPolicy:
+					for _, e := range o.Spec.Egress {
+						require.NotEmpty(t, e.Ports, "%s: a rule without ports allows all", o.Name)
+					}
 					require.Positive(t, matches(o.Spec.PodSelector.MatchLabels), o.Name)
 				case *autoscalingv2.HorizontalPodAutoscaler:
 					require.Contains(t, pods, o.Spec.ScaleTargetRef.Name)
@@ -296,7 +299,7 @@ func TestChartSettings(t *testing.T) {
 	got, c := env("all", "nphiesq-worker-claims")
 	for name, want := range map[string]string{
 		"NPHIES_MAX_ANSWER_BYTES": "10485760", "NPHIES_TIMEOUT": "65", "TEAMS_RETRY_FACTOR": "1.5", "TEAMS_WEBHOOK_ENABLED": "true",
-		"NPHIES_SUBMIT_CONCURRENCY": "8", "HTTP_ADDR": ":9090",
+		"NPHIES_SUBMIT_CONCURRENCY": "8", "HTTP_ADDR": ":9090", "HTTPS_PROXY": "http://proxy:3128",
 	} {
 		require.Equal(t, want, got[name], name)
 	}

@@ -123,6 +123,9 @@ volumes:
 {{- with $root.Values.vault.role }}{{- $_ := set $settings "VAULT_K8S_ROLE" . }}{{- end -}}
 {{- if $root.Values.vault.agent.role }}{{- $_ := set $settings "CREDENTIALS_DIRECTORY" "/vault/secrets" }}{{- end -}}
 env:
+  {{- range $name, $value := $root.Values.env }}
+  - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+  {{- end }}
   {{- range $name, $value := $settings }}
   {{- /* A whole number comes as a float. */}}
   {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value = int64 $value }}{{ end }}
