@@ -1,0 +1,250 @@
+package doccheck
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/localserver"
+	"github.com/claimlinc/nphiesq/internal/testenv"
+)
+
+// site is an installation in which the commands of one page are executed.
+type site struct {
+	t     *testing.T
+	dir   string
+	env   []string
+	dsn   string
+	redis string
+}
+
+// newSite starts Redis and the simulator and makes a database. Nothing of the caller's settings gets in.
+func newSite(t *testing.T, dsn string) *site {
+	t.Helper()
+	bin, err := programs()
+	require.NoError(t, err)
+	s := &site{t: t, dir: t.TempDir(), dsn: dsn}
+	for _, name := range []string{"examples", "deploy", "docs"} {
+		full, err := filepath.Abs(filepath.Join(root, name))
+		require.NoError(t, err)
+		require.NoError(t, os.Symlink(full, filepath.Join(s.dir, name)))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(s.dir, "tmp"), 0o700))
+	s.redis = s.newRedis()
+	psql, err := localserver.PostgresBinary("psql")
+	require.NoError(t, err)
+	s.env = []string{
+		"PATH=" + strings.Join([]string{bin, filepath.Dir(psql), os.Getenv("PATH")}, ":"), "HOME=" + s.dir, "TMPDIR=" + s.dir + "/tmp", "USER=docs", "LANG=C.UTF-8",
+		"DATABASE_URL=" + s.dsn, "REDIS_URL=" + s.redis, "NPHIES_PROVIDER_LICENSE=DEMO-PR-0001", "NPHIES_POLL_INTERVAL=1", "NPHIES_OFFLINE_RETRY=1", "RECONCILE_INTERVAL=1",
+		"TEAMS_WEBHOOK_ALLOW_INSECURE=true", "TEAMS_RATE_LIMIT_REQUESTS=1200", "TEAMS_RATE_LIMIT_BURST=60", "ENVIRONMENT=docs", "LOG_FORMAT=text",
+	}
+	sim := s.start("nphiessim", []string{"--addr", "127.0.0.1:0", "--teams-addr", "127.0.0.1:0"}, func(log string) bool { return strings.Contains(log, "teams_url") })
+	var at struct {
+		NPHIES string `json:"nphies_url"`
+		Teams  string `json:"teams_url"`
+	}
+	for line := range strings.Lines(sim.Log()) {
+		if strings.Contains(line, "teams_url") {
+			require.NoError(t, json.Unmarshal([]byte(line), &at))
+		}
+	}
+	s.env = append(s.env, "NPHIES_BASE_URL="+strings.TrimSuffix(at.NPHIES, "/$process-message"))
+	for _, x := range config.Settings() {
+		if who, ok := strings.CutPrefix(x.Name, "TEAMS_WEBHOOK_"); ok && x.Secret {
+			s.env = append(s.env, x.Name+"="+at.Teams+"/workflows/"+strings.ToLower(who)+"/triggers/manual/paths/invoke?sig=docs")
+		}
+	}
+	return s
+}
+
+func (s *site) newRedis() string {
+	s.t.Helper()
+	r, err := localserver.Redis(s.t.Context(), "")
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { r.Stop(); _ = os.RemoveAll(r.Dir()) })
+	return localserver.RedisURL(r.Dir())
+}
+
+// start runs one of our programs until the test ends.
+func (s *site) start(name string, args []string, ready func(log string) bool) *localserver.Server {
+	s.t.Helper()
+	bin, err := programs()
+	require.NoError(s.t, err)
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), filepath.Join(bin, name), args...)
+	cmd.Env = s.env
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	srv, err := localserver.Start(ctx, name, s.dir, cmd, syscall.SIGTERM, func(context.Context) error {
+		if log, ok := cmd.Stdout.(fmt.Stringer); !ok || !ready(log.String()) {
+			return fmt.Errorf("%s is not ready", name)
+		}
+		return nil
+	})
+	require.NoError(s.t, err)
+	s.t.Cleanup(srv.Stop)
+	return srv
+}
+
+// worker starts a worker and waits until it works.
+func (s *site) worker() {
+	s.t.Helper()
+	addr := free(s.t)
+	s.env = append(s.env, "HTTP_ADDR="+addr)
+	s.start("worker", nil, func(string) bool { return answers(s.t, "http://"+addr+"/readyz") })
+}
+
+func answers(t *testing.T, url string) bool {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+var loopback = regexp.MustCompile(`(?:127\.0\.0\.1|localhost):\d{4,5}\b`)
+
+// script puts the blocks of a page together. Ports of loopback addresses become free ones and /tmp a folder of the page, the same
+// everywhere in it, so that pages do not meet each other or what else runs here.
+func (s *site) script(p page) (text string, n int) {
+	s.t.Helper()
+	ports := map[string]string{}
+	var b strings.Builder
+	b.WriteString(`set -eu -o pipefail
+at() { echo "@@ $1" >&2; }
+await() { for _ in $(seq 200); do if [ -s "$1" ]; then sleep 0.1; kill -0 "$2"; return; fi; kill -0 "$2" || { cat "$1" >&2; return 1; }; sleep 0.05; done; return 1; }
+`)
+	for _, k := range p.blocks {
+		if k.lang != "sh" || (k.kind != "" && k.kind != "serve") {
+			continue
+		}
+		n++
+		body := strings.ReplaceAll(loopback.ReplaceAllStringFunc(k.text, func(a string) string {
+			if ports[a] == "" {
+				ports[a] = free(s.t)
+			}
+			return ports[a]
+		}), "/tmp/", s.dir+"/tmp/")
+		fmt.Fprintf(&b, "at %s:%d\n", p.name, k.line)
+		if k.kind == "serve" {
+			fmt.Fprintf(&b, "(\n%s\n) >serve.%d 2>&1 &\nawait serve.%d $!\n", body, n, n)
+			continue
+		}
+		b.WriteString(body)
+	}
+	return b.String(), n
+}
+
+// run executes the blocks of a page.
+func (s *site) run(p page) (out string) {
+	s.t.Helper()
+	script, n := s.script(p)
+	require.NotZero(s.t, n)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = s.dir, s.env, 5*time.Second
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	err := cmd.Run()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // what served until now; often nothing
+	out = both.String()
+	if err != nil {
+		at := strings.LastIndex(out, "@@ ")
+		s.t.Fatalf("%v in the block %s", err, out[max(at, 0):])
+	}
+	return out
+}
+
+// special are pages, or folders of pages, that need something else than a migrated database and a worker.
+var special = map[string]func(t *testing.T, p page){
+	"docs/reliability.md": func(t *testing.T, p page) {
+		s := newSite(t, testenv.DatabaseURL(t))
+		s.env = append(s.env, "NEW_DATABASE_URL="+testenv.EmptyDatabaseURL(t), "NEW_REDIS_URL="+s.newRedis())
+		s.worker()
+		s.run(p)
+	},
+}
+
+func executed(p page) bool {
+	for _, b := range p.blocks {
+		if b.lang == "sh" && (b.kind == "" || b.kind == "serve") {
+			return true
+		}
+	}
+	return false
+}
+
+// TestCommands executes the commands of all pages.
+func TestCommands(t *testing.T) {
+	n := 0
+	for _, p := range pages(t) {
+		if !executed(p) {
+			continue
+		}
+		n++
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			for name, run := range special {
+				if p.name == name || (strings.HasSuffix(name, "/") && strings.HasPrefix(p.name, name)) {
+					run(t, p)
+					return
+				}
+			}
+			s := newSite(t, testenv.DatabaseURL(t))
+			s.worker()
+			s.run(p)
+		})
+	}
+	require.Greater(t, n, 5, "few pages have commands: is the search broken?")
+}
+
+// TestQueries runs the queries of all pages against the migrated database.
+func TestQueries(t *testing.T) {
+	conn, err := pgx.Connect(t.Context(), testenv.DatabaseURL(t))
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	bad, n := problems{t}, 0
+	for _, p := range pages(t) {
+		for _, b := range p.blocks {
+			if b.lang != "sql" {
+				continue
+			}
+			n++
+			tx, err := conn.Begin(t.Context())
+			require.NoError(t, err)
+			if _, err := tx.Conn().PgConn().Exec(t.Context(), b.text).ReadAll(); err != nil {
+				bad.at(p, b.line, "%v", err)
+			}
+			require.NoError(t, tx.Rollback(t.Context()))
+		}
+	}
+	require.NotZero(t, n)
+}
