@@ -26,11 +26,12 @@ import (
 
 // site is an installation in which the commands of one page are executed.
 type site struct {
-	t     *testing.T
-	dir   string
-	env   []string
-	dsn   string
-	redis string
+	t       *testing.T
+	running []*localserver.Server
+	dir     string
+	env     []string
+	dsn     string
+	redis   string
 }
 
 // newSite starts Redis and the simulator and makes a database. Nothing of the caller's settings gets in.
@@ -97,6 +98,7 @@ func (s *site) start(name string, args []string, ready func(log string) bool) *l
 	})
 	require.NoError(s.t, err)
 	s.t.Cleanup(srv.Stop)
+	s.running = append(s.running, srv)
 	return srv
 }
 
@@ -178,13 +180,62 @@ func (s *site) run(p page) (out string) {
 	out = both.String()
 	if err != nil {
 		at := strings.LastIndex(out, "@@ ")
+		for _, r := range s.running {
+			s.t.Log(r.Log())
+		}
 		s.t.Fatalf("%v in the block %s", err, out[max(at, 0):])
 	}
 	return out
 }
 
+// former makes a database of the former system.
+func former(t *testing.T) string {
+	t.Helper()
+	dsn := testenv.EmptyDatabaseURL(t)
+	body, err := os.ReadFile(filepath.Join(root, "migrations/testdata/former.sql"))
+	require.NoError(t, err)
+	conn, err := pgx.Connect(t.Context(), dsn)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), string(body))
+	require.NoError(t, err)
+	return dsn
+}
+
+// post sends a message to NPHIES, as another system would.
+func (s *site) post(file string) {
+	s.t.Helper()
+	body, err := os.ReadFile(filepath.Join(s.dir, file))
+	require.NoError(s.t, err)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.get("NPHIES_BASE_URL")+"/$process-message", bytes.NewReader(bytes.TrimSpace(body)))
+	require.NoError(s.t, err)
+	req.Header.Set("Content-Type", "application/fhir+json")
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(s.t, err)
+	require.NoError(s.t, resp.Body.Close())
+	require.Equal(s.t, http.StatusOK, resp.StatusCode)
+}
+
+// get is a variable of the site's environment.
+func (s *site) get(name string) string {
+	for _, v := range s.env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	s.t.Fatalf("no %s", name)
+	return ""
+}
+
 // special are pages, or folders of pages, that need something else than a migrated database and a worker.
 var special = map[string]func(t *testing.T, p page){
+	"docs/migration.md": func(t *testing.T, p page) {
+		s := newSite(t, testenv.EmptyDatabaseURL(t))
+		s.env = append(s.env, "FORMER_DATABASE_URL="+former(t), "HTTP_ADDR="+free(t))
+		s.post("examples/claims/50-ready-message.json")                                              // NPHIES knows it from the former system
+		s.start("worker", nil, func(log string) bool { return strings.Contains(log, "migrate up") }) // it waits for the schema
+		require.Contains(t, s.run(p), "\tapproved\n")
+	},
 	"docs/reliability.md": func(t *testing.T, p page) {
 		s := newSite(t, testenv.DatabaseURL(t))
 		s.env = append(s.env, "NEW_DATABASE_URL="+testenv.EmptyDatabaseURL(t), "NEW_REDIS_URL="+s.newRedis())

@@ -143,15 +143,9 @@ var (
 	settingName = regexp.MustCompile(`[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_?…?`)
 	// notSettings look like settings and are others' words.
 	notSettings = map[string]string{
-		"NPHIES_INTEGRATION":      "a stakeholder",
-		"RUNTIME_ENG":             "a stakeholder",
-		"SECURITY_ENG":            "a stakeholder",
-		"TEAMS_REDIS_URL":         "of the former system: docs/migration.md says that it has no meaning",
-		"TEAMS_AUDIT_ENABLED":     "of the former system",
-		"CELERY_BROKER_URL":       "of the former system",
-		"CELERY_RESULT_BACKEND":   "of the former system",
-		"VAULT_UNSEAL_KEY":        "of the Vault of the tests",
-		"ACTION_LINK_KEYS_FORMER": "a name in an example",
+		"NPHIES_INTEGRATION": "a stakeholder",
+		"RUNTIME_ENG":        "a stakeholder",
+		"SECURITY_ENG":       "a stakeholder",
 	}
 )
 
