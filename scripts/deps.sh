@@ -16,13 +16,14 @@ want() { # want NAME PACKAGES COMMAND...
 	missing="$missing $name" packages="$packages $pkgs"
 }
 
-[ $# -gt 0 ] || set -- redis postgres chromium ${CI:+alertmanager}
+[ $# -gt 0 ] || set -- redis postgres chromium docs ${CI:+alertmanager}
 for x in "$@"; do
 	case $x in
 	redis) want redis redis-server redis-server valkey-server "/opt/homebrew/opt/redis*/bin/redis-server" ;;
 	postgres) want postgresql postgresql initdb "/usr/lib/postgresql/*/bin/initdb" "/opt/homebrew/opt/postgresql@*/bin/initdb" "/usr/local/opt/postgresql@*/bin/initdb" ;;
 	alertmanager) want prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager alertmanager ;;
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
+	docs) want jq jq jq && want curl curl curl && want openssl openssl openssl ;; # what the commands of the documentation use
 	npm) want npm "nodejs npm" npm ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
 	esac
@@ -38,5 +39,5 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 	exit 0
 fi
 echo "not on this machine:$missing" >&2
-echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm    Mac: brew install redis postgresql@15 node && brew install --cask chromium" >&2
+echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm jq curl openssl    Mac: brew install redis postgresql@15 node jq && brew install --cask chromium" >&2
 exit 1

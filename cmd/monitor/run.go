@@ -82,7 +82,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	pages, err := web.New(web.Options{
 		Core: core, Roles: roles,
 		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Provider: provider, Address: cfg.MonitorURL, Log: log,
-		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure,
+		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure, Runbook: cfg.QueueRunbook,
 	})
 	if err != nil {
 		return nil, err

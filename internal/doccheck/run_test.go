@@ -4,24 +4,35 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/localserver"
+	"github.com/claimlinc/nphiesq/internal/reconcile"
+	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/tasks"
 )
 
 // site is an installation in which the commands of one page are executed.
@@ -236,6 +247,47 @@ var special = map[string]func(t *testing.T, p page){
 		s.start("worker", nil, func(log string) bool { return strings.Contains(log, "migrate up") }) // it waits for the schema
 		require.Contains(t, s.run(p), "\tapproved\n")
 	},
+	"docs/runbooks/dead-letters/": deadLetters,
+	"docs/security.md": func(t *testing.T, p page) {
+		s := newSite(t, testenv.DatabaseURL(t))
+		conn, err := pgx.Connect(t.Context(), s.dsn)
+		require.NoError(t, err)
+		defer conn.Close(t.Context())
+		for _, file := range []string{"roles.sql", "grants.sql"} {
+			body, err := os.ReadFile(filepath.Join(root, "deploy/postgres", file))
+			require.NoError(t, err)
+			_, err = conn.Exec(t.Context(), string(body))
+			require.NoError(t, err)
+		}
+		_, err = conn.Exec(t.Context(), `DROP ROLE IF EXISTS nphiesq_app_b`)
+		require.NoError(t, err)
+		s.env = append(s.env, "NEW_DATABASE_URL="+asRole(t, s.dsn, "nphiesq_app_b"))
+		s.withUsers()
+		s.worker()
+		s.run(p)
+		_, err = conn.Exec(t.Context(), `DROP OWNED BY nphiesq_app_b; DROP ROLE nphiesq_app_b`)
+		require.NoError(t, err)
+	},
+	"docs/data-protection.md": func(t *testing.T, p page) {
+		s := newSite(t, testenv.DatabaseURL(t))
+		s.worker()
+		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
+enqueue submit --wait examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json
+`}}})
+		pool, err := pgxpool.New(t.Context(), s.dsn)
+		require.NoError(t, err)
+		defer pool.Close()
+		// One has been over for a month, the other for ten years.
+		_, err = pool.Exec(t.Context(), `ALTER TABLE claims DISABLE TRIGGER claims_updated_at_trigger;
+			UPDATE claims SET adjudicated_at = adjudicated_at - interval '40 days', updated_at = updated_at - interval '40 days' WHERE identifier_value = 'CLM-DEMO-0001';
+			UPDATE claims SET adjudicated_at = adjudicated_at - interval '11 years', updated_at = updated_at - interval '11 years' WHERE identifier_value = 'CLM-DEMO-0002';
+			ALTER TABLE claims ENABLE TRIGGER claims_updated_at_trigger`)
+		require.NoError(t, err)
+		s.run(p)
+		var left string
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(DISTINCT c.identifier_value, ' '), '') FROM messages m JOIN claims c ON c.id = m.claim_id WHERE m.body <> ''`).Scan(&left))
+		require.Empty(t, left, "messages are left of these")
+	},
 	"docs/reliability.md": func(t *testing.T, p page) {
 		s := newSite(t, testenv.DatabaseURL(t))
 		s.env = append(s.env, "NEW_DATABASE_URL="+testenv.EmptyDatabaseURL(t), "NEW_REDIS_URL="+s.newRedis())
@@ -243,6 +295,92 @@ var special = map[string]func(t *testing.T, p page){
 		s.run(p)
 	},
 }
+
+// asRole is dsn with another user. The server trusts everybody, or the role has no password and the test fails.
+func asRole(t *testing.T, dsn, role string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	q := u.Query()
+	if q.Has("user") {
+		q.Set("user", role)
+	} else {
+		u.User = url.User(role)
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// withUsers gives the site a Redis on a port, with the users of deploy/redis and an administrator.
+func (s *site) withUsers() {
+	s.t.Helper()
+	acl, err := os.ReadFile(filepath.Join(root, "deploy/redis/users.acl"))
+	require.NoError(s.t, err)
+	file := filepath.Join(s.dir, "users.acl")
+	text := strings.Replace(strings.ReplaceAll(string(acl), "CHANGE-ME", "before"), "user default off\n", "user default on nopass +ping +info ~* &*\n", 1)
+	require.NoError(s.t, os.WriteFile(file, []byte(text+"user admin on >admin ~* &* +@all\n"), 0o600))
+	addr := free(s.t)
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(s.t, err)
+	r, err := localserver.Redis(s.t.Context(), "", "--port", port, "--bind", "127.0.0.1", "--aclfile", file)
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() { r.Stop(); _ = os.RemoveAll(r.Dir()) })
+	s.env = append(s.env, "REDIS_URL=redis://nphiesq-worker:before@"+addr+"/0", "ADMIN_REDIS_URL=redis://admin:admin@"+addr, "ADDRESS="+addr, "OLD_PASSWORD=before")
+}
+
+// deadLetters executes a page about a kind of dead letters in an installation that has some, without a worker. Once the page is done with
+// them a worker runs, and none may be left over: what is tried again gets its answer.
+func deadLetters(t *testing.T, p page) {
+	ctx := t.Context()
+	s := newSite(t, testenv.DatabaseURL(t))
+	s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
+enqueue submit examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json
+enqueue eligibility examples/eligibility/01-eligible.json
+enqueue poll
+`}}})
+	pool, err := pgxpool.New(ctx, s.dsn)
+	require.NoError(t, err)
+	defer pool.Close()
+	rc, err := broker.Connect(s.redis)
+	require.NoError(t, err)
+	defer rc.Close()
+	kind, inspector := fault.Kind(strings.TrimSuffix(path.Base(p.name), ".md")), broker.New(rc).Inspector()
+	failure := (&fault.Error{Op: "docs", Kind: kind, Code: "TEST-1", Safe: "made for a page"}).Error()
+	letters := reconcile.Letters{Store: store.New(pool, store.Options{}), Notify: quiet{}, Log: testenv.Discard()}
+	n := 0
+	for _, queue := range tasks.Queues() {
+		list, err := inspector.ListPendingTasks(queue)
+		if errors.Is(err, asynq.ErrQueueNotFound) {
+			continue
+		}
+		require.NoError(t, err)
+		for _, x := range list {
+			require.NoError(t, inspector.ArchiveTask(queue, x.ID))
+			require.NoError(t, letters.Write(ctx, reconcile.Dead{Queue: queue, Type: x.Type, ID: x.ID, Payload: x.Payload, Retried: 3, MaxRetry: 3, ErrorText: failure, LastFailedAt: time.Now()}))
+			n++
+		}
+	}
+	require.Equal(t, 4, n, "two claims, a check, a poll")
+	out := s.run(p)
+	require.Contains(t, out, string(kind), "the page lists its letters")
+	s.worker()
+	var left string
+	testenv.Eventually(t, func() bool {
+		require.NoError(t, pool.QueryRow(ctx, `SELECT coalesce(string_agg(task_type || ' ' || state, ', '), '') FROM dead_letters WHERE state IN ('open', 'retrying')`).Scan(&left))
+		return left == ""
+	}, "letters are left: %s", &left)
+	var resolved int
+	require.NoError(t, pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND decided_by <> ''`).Scan(&resolved))
+	require.NotZero(t, resolved, "the page tries nothing again")
+}
+
+// quiet tells nobody.
+type quiet struct{}
+
+func (quiet) Notify(context.Context, ...string) error { return nil }
+
+// roles belong to the whole server: pages that make them go one after the other.
+var roles sync.Mutex
 
 func executed(p page) bool {
 	for _, b := range p.blocks {
@@ -263,6 +401,10 @@ func TestCommands(t *testing.T) {
 		n++
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
+			if strings.Contains(p.text, "roles.sql") {
+				roles.Lock()
+				defer roles.Unlock()
+			}
 			for name, run := range special {
 				if p.name == name || (strings.HasSuffix(name, "/") && strings.HasPrefix(p.name, name)) {
 					run(t, p)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -300,6 +301,34 @@ func TestNamedTestsExist(t *testing.T) {
 		}
 	}
 	require.NotZero(t, n, "none found: is the search broken?")
+}
+
+var testName = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)[A-Z]\w+$`)
+
+// TestQuotedTestsExist: a test that is named as proof is there.
+func TestQuotedTestsExist(t *testing.T) {
+	bad, known, n := problems{t}, map[string]bool{}, 0
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		body, err := os.ReadFile(path)
+		for _, m := range goFunc.FindAllSubmatch(body, -1) {
+			known[string(m[1])] = true
+		}
+		return err
+	}))
+	for _, p := range pages(t) {
+		for _, c := range p.code {
+			if !testName.MatchString(c.text) {
+				continue
+			}
+			if n++; !known[c.text] {
+				bad.at(p, c.line, "there is no test %s", c.text)
+			}
+		}
+	}
+	require.NotZero(t, n)
 }
 
 func blocksOf(p page) (out []span) {

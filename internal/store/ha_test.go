@@ -297,6 +297,23 @@ func TestLeastRights(t *testing.T) {
 	}
 	_, err = pools["nphiesq_read"].Exec(ctx, `SELECT count(*) FROM claims, operator_actions, teams_notifications_unacknowledged_critical`)
 	require.NoError(t, err)
+	_, err = pools["nphiesq_read"].Exec(ctx, `SELECT state, count(*) FROM eligibility_checks GROUP BY state`)
+	require.NoError(t, err)
+	// Erasing is for the owner alone.
+	claim, _, err := app.CreateClaim(ctx, newClaim())
+	require.NoError(t, err)
+	_, err = pools["nphiesq_app"].Exec(ctx, `UPDATE claims SET state = 'rejected'`)
+	require.NoError(t, err)
+	nextYear := store.Options{Now: func() time.Time { return time.Now().AddDate(1, 0, 0) }}
+	why := store.Decision{Actor: "nora", Source: "cli", Reason: "test"}
+	_, err = store.New(pools["nphiesq_app"], nextYear).EraseClaim(ctx, claim.ID, why)
+	require.True(t, fault.Is(err, fault.Config), "%v", err)
+	require.ErrorContains(t, err, "lacks a right")
+	owner, err := store.Open(ctx, dsn("nphiesq_owner"), 2)
+	require.NoError(t, err)
+	t.Cleanup(owner.Close)
+	_, err = store.New(owner, nextYear).EraseClaim(ctx, claim.ID, why)
+	require.NoError(t, err)
 	refused := map[string][]string{
 		"nphiesq_app": {
 			`UPDATE messages SET body = ''`, `UPDATE claim_responses SET state = 'approved'`, `UPDATE operator_actions SET actor = 'x'`, `DELETE FROM messages`,
@@ -307,7 +324,7 @@ func TestLeastRights(t *testing.T) {
 		},
 		"nphiesq_read": {
 			`SELECT count(*) FROM messages`, `SELECT body FROM messages`, `BEGIN READ WRITE; INSERT INTO poll_state (license) VALUES ('x')`,
-			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`,
+			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`, `SELECT patient_key FROM eligibility_checks`, `SELECT * FROM eligibility_checks`,
 		},
 	}
 	for role, list := range refused {
