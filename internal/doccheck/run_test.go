@@ -391,32 +391,45 @@ func executed(p page) bool {
 	return false
 }
 
+// atOnce is how many pages are executed at a time: they wait more than they compute.
+const atOnce = 6
+
 // TestCommands executes the commands of all pages.
 func TestCommands(t *testing.T) {
+	_, err := programs()
+	require.NoError(t, err)
 	n := 0
+	var wg sync.WaitGroup
+	turn := make(chan struct{}, atOnce)
 	for _, p := range pages(t) {
 		if !executed(p) {
 			continue
 		}
 		n++
-		t.Run(p.name, func(t *testing.T) {
-			t.Parallel()
-			if strings.Contains(p.text, "roles.sql") {
-				roles.Lock()
-				defer roles.Unlock()
-			}
-			for name, run := range special {
-				if p.name == name || (strings.HasSuffix(name, "/") && strings.HasPrefix(p.name, name)) {
-					run(t, p)
-					return
-				}
-			}
-			s := newSite(t, testenv.DatabaseURL(t))
-			s.worker()
-			s.run(p)
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			t.Run(p.name, func(t *testing.T) { execute(t, p) })
 		})
 	}
+	wg.Wait()
 	require.Greater(t, n, 5, "few pages have commands: is the search broken?")
+}
+
+func execute(t *testing.T, p page) {
+	if strings.Contains(p.text, "roles.sql") {
+		roles.Lock()
+		defer roles.Unlock()
+	}
+	for name, run := range special {
+		if p.name == name || (strings.HasSuffix(name, "/") && strings.HasPrefix(p.name, name)) {
+			run(t, p)
+			return
+		}
+	}
+	s := newSite(t, testenv.DatabaseURL(t))
+	s.worker()
+	s.run(p)
 }
 
 // TestQueries runs the queries of all pages against the migrated database.
