@@ -34,7 +34,7 @@ func (c *eraseCmd) Run(e *env) error {
 	}
 	defer a.Close()
 	by := store.Decision{Actor: actor(), Source: "cli", Reason: oneLine(c.Reason), Command: uuid.New()}
-	print := func(v erasedView, out store.Erased, err error) error {
+	tell := func(v erasedView, out store.Erased, err error) error {
 		v.Messages, v.Result = out.Messages, "erased"
 		if fault.Is(err, fault.Conflict) {
 			e.failed, v.Result = true, "refused: "+fault.Of(err).Safe
@@ -55,14 +55,14 @@ func (c *eraseCmd) Run(e *env) error {
 		}
 		if len(claims) == 1 {
 			out, err := a.Store.EraseClaim(e.ctx, claims[0].ID, by)
-			err = print(erasedView{ID: claims[0].ID, Identifier: claims[0].Identifier}, out, err)
+			err = tell(erasedView{ID: claims[0].ID, Identifier: claims[0].Identifier}, out, err)
 			if err != nil {
 				return err
 			}
 			continue
 		}
 		out, err := a.Store.EraseCheck(e.ctx, checks[0].ID, by)
-		if err = print(erasedView{ID: checks[0].ID, Identifier: checks[0].Identifier}, out, err); err != nil {
+		if err = tell(erasedView{ID: checks[0].ID, Identifier: checks[0].Identifier}, out, err); err != nil {
 			return err
 		}
 	}

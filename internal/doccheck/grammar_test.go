@@ -121,9 +121,9 @@ func (g *grammar) check(t *testing.T, words []string) string {
 // forms takes a form of words apart: `dead list|show` is two commands, brackets are what may be left out.
 func forms(text string) []string {
 	out := []string{""}
-	for _, w := range strings.Fields(strings.NewReplacer("[", "", "]", "", `\|`, "|").Replace(text)) {
+	for w := range strings.FieldsSeq(strings.NewReplacer("[", "", "]", "", `\|`, "|").Replace(text)) {
 		var next []string
-		for _, alt := range strings.Split(w, "|") {
+		for alt := range strings.SplitSeq(w, "|") {
 			if len(w) == 1 {
 				alt = w
 			}

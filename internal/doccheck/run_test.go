@@ -122,6 +122,7 @@ func (s *site) worker() {
 }
 
 func answers(t *testing.T, url string) bool {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
 	resp, err := http.DefaultClient.Do(req)
@@ -241,6 +242,7 @@ func (s *site) get(name string) string {
 // special are pages, or folders of pages, that need something else than a migrated database and a worker.
 var special = map[string]func(t *testing.T, p page){
 	"docs/migration.md": func(t *testing.T, p page) {
+		t.Helper()
 		s := newSite(t, testenv.EmptyDatabaseURL(t))
 		s.env = append(s.env, "FORMER_DATABASE_URL="+former(t), "HTTP_ADDR="+free(t))
 		s.post("examples/claims/50-ready-message.json")                                              // NPHIES knows it from the former system
@@ -249,6 +251,7 @@ var special = map[string]func(t *testing.T, p page){
 	},
 	"docs/runbooks/dead-letters/": deadLetters,
 	"docs/security.md": func(t *testing.T, p page) {
+		t.Helper()
 		s := newSite(t, testenv.DatabaseURL(t))
 		conn, err := pgx.Connect(t.Context(), s.dsn)
 		require.NoError(t, err)
@@ -269,6 +272,7 @@ var special = map[string]func(t *testing.T, p page){
 		require.NoError(t, err)
 	},
 	"docs/data-protection.md": func(t *testing.T, p page) {
+		t.Helper()
 		s := newSite(t, testenv.DatabaseURL(t))
 		s.worker()
 		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
@@ -289,6 +293,7 @@ enqueue submit --wait examples/claims/01-professional-approved.json examples/cla
 		require.Empty(t, left, "messages are left of these")
 	},
 	"docs/reliability.md": func(t *testing.T, p page) {
+		t.Helper()
 		s := newSite(t, testenv.DatabaseURL(t))
 		s.env = append(s.env, "NEW_DATABASE_URL="+testenv.EmptyDatabaseURL(t), "NEW_REDIS_URL="+s.newRedis())
 		s.worker()
@@ -331,6 +336,7 @@ func (s *site) withUsers() {
 // deadLetters executes a page about a kind of dead letters in an installation that has some, without a worker. Once the page is done with
 // them a worker runs, and none may be left over: what is tried again gets its answer.
 func deadLetters(t *testing.T, p page) {
+	t.Helper()
 	ctx := t.Context()
 	s := newSite(t, testenv.DatabaseURL(t))
 	s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
@@ -365,10 +371,11 @@ enqueue poll
 	require.Contains(t, out, string(kind), "the page lists its letters")
 	s.worker()
 	var left string
+	t.Cleanup(func() { t.Log("left:", left) })
 	testenv.Eventually(t, func() bool {
 		require.NoError(t, pool.QueryRow(ctx, `SELECT coalesce(string_agg(task_type || ' ' || state, ', '), '') FROM dead_letters WHERE state IN ('open', 'retrying')`).Scan(&left))
 		return left == ""
-	}, "letters are left: %s", &left)
+	}, "all letters are over")
 	var resolved int
 	require.NoError(t, pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'resolved' AND decided_by <> ''`).Scan(&resolved))
 	require.NotZero(t, resolved, "the page tries nothing again")
@@ -417,6 +424,7 @@ func TestCommands(t *testing.T) {
 }
 
 func execute(t *testing.T, p page) {
+	t.Helper()
 	if strings.Contains(p.text, "roles.sql") {
 		roles.Lock()
 		defer roles.Unlock()
