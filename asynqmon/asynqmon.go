@@ -43,6 +43,8 @@ type Options struct {
 	Audit Audit
 	// PayloadKeys are the keys whose values are shown of a payload that is a JSON object. They must be ids.
 	PayloadKeys []string
+	// Prometheus is the base address of a Prometheus that has our metrics; with it there is a page with charts of the queues. May be "".
+	Prometheus string
 	// Home, if set, is the address that a small link back on every page leads to.
 	Home string
 }
@@ -74,6 +76,7 @@ func New(o Options) (*Handler, error) {
 	}
 	up := upstream.Options{
 		RootPath: o.RootPath, RedisConnOpt: shared{o.Redis}, PayloadFormatter: payloads(o.PayloadKeys), ResultFormatter: results{}, ReadOnly: true,
+		PrometheusAddress: o.Prometheus,
 	}
 	h := &Handler{opt: o, viewer: upstream.New(up), insp: asynq.NewInspectorFromRedisClient(o.Redis)}
 	up.ReadOnly = false
@@ -107,6 +110,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 			refuse(w, http.StatusBadRequest, "size must be 1 to "+strconv.Itoa(maxPage))
 			return
 		}
+		if path == "api/metrics" && !h.chart(w, r) {
+			return
+		}
 		h.read(w, r, path, operator)
 	case !operator:
 		refuse(w, http.StatusForbidden, "your role may look but not change anything")
@@ -127,6 +133,29 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, path string, oper
 	}
 	rec := capture(inner, r)
 	h.answer(w, r, path, rec)
+}
+
+// longest is how far back charts go.
+const longest = 90 * 24 * time.Hour
+
+var queueNames = regexp.MustCompile(`^[A-Za-z0-9_-]*(,[A-Za-z0-9_-]+)*$`)
+
+// chart reports whether a request for charts may go on to Prometheus: asynqmon puts the names of queues into its queries as they are.
+func (h *Handler) chart(w http.ResponseWriter, r *http.Request) bool {
+	if h.opt.Prometheus == "" {
+		refuse(w, http.StatusNotFound, "there are no charts: PROMETHEUS_URL is not set")
+		return false
+	}
+	q := r.URL.Query()
+	if n, err := strconv.Atoi(q.Get("duration")); q.Get("duration") != "" && (err != nil || n < 1 || time.Duration(n)*time.Second > longest) {
+		refuse(w, http.StatusBadRequest, "duration must be 1 to "+strconv.Itoa(int(longest.Seconds()))+" seconds")
+		return false
+	}
+	if !queueNames.MatchString(q.Get("queues")) {
+		refuse(w, http.StatusBadRequest, "queues must be names separated by commas")
+		return false
+	}
+	return true
 }
 
 // write carries out a change, once it is on record.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/asynqmon"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 )
 
@@ -308,4 +309,48 @@ func TestOptions(t *testing.T) {
 	}
 	_, err := asynqmon.New(good)
 	require.NoError(t, err)
+}
+
+// TestCharts: the page with charts asks Prometheus for asynq's names, and for no more than that.
+func TestCharts(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.Query().Get("query"))
+		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"matrix","result":[]}}`))
+	}))
+	defer prometheus.Close()
+	g := newRig(t)
+	get := func(h *asynqmon.Handler, path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		r.Header.Set("X-User", "vera")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	require.Equal(t, http.StatusNotFound, get(g.h, "/queues/api/metrics").Code, "without a Prometheus there are no charts")
+
+	h, err := asynqmon.New(asynqmon.Options{Redis: g.rc, RootPath: "/queues", Log: testenv.Discard(), Role: role, Audit: g.book, Prometheus: prometheus.URL})
+	require.NoError(t, err)
+	for _, bad := range []string{`queues=a"}%20or%20up{x="`, "duration=0", "duration=99999999", "duration=x"} {
+		require.Equal(t, http.StatusBadRequest, get(h, "/queues/api/metrics?"+bad).Code, bad)
+	}
+	require.Empty(t, asked)
+	w := get(h, "/queues/api/metrics?duration=3600&queues=nphies-submit,teams")
+	require.Equal(t, http.StatusOK, w.Code, w.Body.String())
+	names := regexp.MustCompile(`asynq_[a-z_]+`)
+	shown := map[string]bool{}
+	for _, r := range metric.Table() {
+		shown[r.Name] = true
+	}
+	require.Len(t, asked, 9)
+	for _, q := range asked {
+		require.Contains(t, q, `queue=~"nphies-submit|teams"`)
+		for _, n := range names.FindAllString(q, -1) {
+			require.True(t, shown[n], "the worker shows %s", n)
+		}
+	}
+	require.Contains(t, get(h, "/queues/").Body.String(), prometheus.URL[len("http://"):], "the page knows that there are charts")
 }

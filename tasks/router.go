@@ -9,8 +9,11 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 )
 
 // Router sends each task to the handler of exactly its type. asynq's own ServeMux matches by prefix, and retries a type nobody
@@ -58,10 +61,21 @@ func (r *Router) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	id, _ := asynq.GetTaskID(ctx)
 	queue, _ := asynq.GetQueueName(ctx)
 	retried, _ := Attempt(ctx)
-	log := r.log.With(slog.String("task_type", t.Type()), slog.String("task_id", id), slog.String("queue", queue), slog.Int("attempt", retried+1))
+	ctx = tracing.With(ctx, slog.String("task_type", t.Type()), slog.String("task_id", id), slog.String("queue", queue), slog.Int("attempt", retried+1),
+		slog.String(tracing.CorrelationID, About(t)))
+	// A trace of its own, linked to the one that wished for it: retries hours later would stretch a parent.
+	ctx, span := tracing.BeginLinked(ctx, "process "+queue, trace.SpanKindConsumer, []string{t.Headers()[tracing.TraceParent]},
+		attribute.String(tracing.System, "asynq"), attribute.String(tracing.Operation, "process"), attribute.String(tracing.OperationOf, "process"),
+		attribute.String(tracing.Destination, queue), attribute.String(tracing.MessageID, id), attribute.String(tracing.TaskType, t.Type()), attribute.Int(tracing.RetryCount, retried))
+	log := r.log
 	start := time.Now()
 	err := safe(r.run(ctx, t, log))
 	took := time.Since(start)
+	if errors.Is(err, asynq.RevokeTask) {
+		tracing.End(span, nil)
+	} else {
+		tracing.End(span, err)
+	}
 	if err != nil && !IsFailure(err) && Final(ctx, err) {
 		// asynq would archive it all the same. The work is not to blame: the record still wishes for it, and the reconciler makes a new task.
 		log.WarnContext(ctx, "left to the reconciler: one of our servers was away at the last attempt", slog.String("error", fault.Of(err).Error()))

@@ -216,11 +216,34 @@ func build(taskType string, payload any, id string) Task {
 	if err != nil {
 		panic("tasks: payload of " + taskType + ": " + err.Error()) // payloads are plain structs of ids
 	}
-	return Task{
-		Task: asynq.NewTask(s.Type, body, asynq.Queue(s.Queue), asynq.TaskID(id), asynq.MaxRetry(s.MaxRetry),
-			asynq.Timeout(s.Timeout), asynq.Retention(s.Retention)),
-		Queue: s.Queue, ID: id,
+	return Task{Task: asynq.NewTask(s.Type, body, s.options(id)...), Queue: s.Queue, ID: id}
+}
+
+func (s Spec) options(id string) []asynq.Option {
+	return []asynq.Option{asynq.Queue(s.Queue), asynq.TaskID(id), asynq.MaxRetry(s.MaxRetry), asynq.Timeout(s.Timeout), asynq.Retention(s.Retention)}
+}
+
+// About is the id that a task is about: that of a claim, a check or a FHIR task, a provider licence, or the name of a channel. "" if its
+// payload names none.
+func About(t *asynq.Task) string {
+	var payload map[string]string
+	if err := json.Unmarshal(t.Payload(), &payload); err != nil {
+		return ""
 	}
+	for _, id := range payload { // there is at most one
+		return id
+	}
+	return ""
+}
+
+// WithHeaders returns the same wish with headers, which carry the trace it belongs to.
+func (t Task) WithHeaders(headers map[string]string) Task {
+	s, ok := SpecOf(t.Type())
+	if !ok {
+		panic("tasks: no row in Table for " + t.Type())
+	}
+	t.Task = asynq.NewTaskWithHeaders(s.Type, t.Payload(), headers, s.options(t.ID)...)
+	return t
 }
 
 // Decode reads the payload of a task into T. The error is permanent: a payload does not mend itself.

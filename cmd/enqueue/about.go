@@ -98,7 +98,7 @@ func (e *env) start(a *app.App, claim store.Claim, code, reason string, by store
 	if !created {
 		e.warn("%s: one is on its way already, asked %s", claim.Identifier.Value, t.CreatedAt.Format(time.RFC3339))
 	}
-	e.schedule(a, task(t.ID, t.Episode))
+	e.schedule(e.ctx, a, task(t.ID, t.Episode))
 	return t, nil
 }
 

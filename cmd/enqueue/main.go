@@ -58,6 +58,8 @@ type env struct {
 	failed bool
 	// later: Redis is away, so what is kept is enqueued by a worker, when it is back.
 	later bool
+	// traced sends what is left of the traces; nil before open.
+	traced func()
 }
 
 // usageError is a wrong flag or argument: exit status 2.
@@ -98,6 +100,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	out := bufio.NewWriter(stdout)
 	e := &env{ctx: ctx, in: stdin, out: out, err: stderr, json: c.Output == "json"}
 	err = kctx.Run(e)
+	if e.traced != nil {
+		e.traced()
+	}
 	if ferr := out.Flush(); err == nil {
 		err = ferr
 	}
@@ -157,7 +162,11 @@ func (e *env) open() (*app.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := app.OpenRecord(e.ctx, cfg, telemetry.Logger(e.err, cfg.LogLevel, "text"), 0)
+	log := telemetry.Logger(e.err, cfg.LogLevel, "text")
+	if e.traced, err = app.Trace(e.ctx, cfg, "enqueue", log); err != nil {
+		return nil, err
+	}
+	a, err := app.OpenRecord(e.ctx, cfg, log, 0)
 	if err == nil && a.RedisAway != nil {
 		e.unscheduled(a.RedisAway)
 	}
@@ -173,11 +182,11 @@ func (e *env) unscheduled(why error) {
 }
 
 // schedule enqueues the task of a row that is kept. Kept is accepted: should Redis not take it, the reconciler enqueues it.
-func (e *env) schedule(a *app.App, t tasks.Task) {
+func (e *env) schedule(ctx context.Context, a *app.App, t tasks.Task) {
 	if e.later {
 		return
 	}
-	if _, err := a.Queue.Enqueue(e.ctx, t); err != nil {
+	if _, err := a.Queue.Enqueue(ctx, t); err != nil {
 		e.unscheduled(err)
 	}
 }

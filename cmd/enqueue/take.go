@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/term"
 
 	"github.com/claimlinc/nphiesq/internal/app"
@@ -21,6 +23,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -209,6 +212,10 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 		id, err := a.Store.Eligible(e.ctx, q.License, q.Payer, store.Identifier(q.Request), store.Identifier(q.Patient))
 		return nphiesclient.Identifier(id), err
 	}
+	about := tracing.Claim
+	if event == nphiesclient.EventEligibilityRequest {
+		about = tracing.Check
+	}
 	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
 		bar.step()
 		if err == nil && req.Event != event {
@@ -226,7 +233,9 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 			case <-e.ctx.Done():
 			}
 		}
-		id, created, other, task, err := keep(e.ctx, a, req, sourceHash(raw.Data))
+		ctx, span := tracing.Begin(e.ctx, "take in "+event, trace.SpanKindInternal, attribute.String(tracing.License, req.License))
+		defer span.End()
+		id, created, other, task, err := keep(ctx, a, req, sourceHash(raw.Data))
 		if errors.Is(err, store.ErrNotOver) {
 			return e.printInvalid(raw, errors.New(fault.Of(err).Safe))
 		}
@@ -240,7 +249,8 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 		t := taken{ID: id.String(), Identifier: &req.Identifier, Result: "exists"}
 		if created {
 			t.Result = "queued"
-			e.schedule(a, task)
+			span.SetAttributes(attribute.String(about, id.String()))
+			e.schedule(ctx, a, task)
 		} else if other {
 			e.failed, t.Reason = true, "other content"
 			e.warn("%s: %s was taken in before with other content; nothing is sent. A corrected claim needs a new number", raw.Pos(), req.Identifier.Value)
@@ -402,7 +412,7 @@ func (c *pollCmd) Run(e *env) error {
 		if err := a.Store.SchedulePoll(e.ctx, l, now); err != nil {
 			return err
 		}
-		e.schedule(a, tasks.NewPoll(l, now))
+		e.schedule(e.ctx, a, tasks.NewPoll(l, now))
 		if err := e.print(map[string]string{"license": l, "result": result}, l, result); err != nil {
 			return err
 		}

@@ -74,6 +74,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return failed(stderr, err)
 	}
 	log := telemetry.Logger(stderr, cfg.LogLevel, cfg.LogFormat)
+	stop, err := app.Trace(ctx, cfg, "monitor", log)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	defer stop()
 	p, err := newProgram(ctx, cfg, log)
 	if err != nil {
 		return failed(stderr, err)

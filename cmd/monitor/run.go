@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/claimlinc/nphiesq/internal/actions"
@@ -29,8 +30,9 @@ const stopWithin = 10 * time.Second
 
 // program is a running monitor.
 type program struct {
-	log *slog.Logger
-	app *app.App
+	log      *slog.Logger
+	app      *app.App
+	registry *prometheus.Registry
 	// web are the pages; pages, actions and machines are the three listeners with what they serve.
 	web                      *web.Server
 	pages, actions, machines endpoint
@@ -69,6 +71,13 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 		log.WarnContext(ctx, "started without Redis", slog.String("error", p.app.RedisAway.Error()))
 	}
 	registry := telemetry.Registry(app.Version())
+	p.registry = registry
+	requests := telemetry.NewRequests(registry)
+	vault, err := app.Vault(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.app.Measure(registry, vault)
 	counts := actions.NewCounts(registry)
 	core, err := p.app.Core()
 	if err != nil {
@@ -82,13 +91,13 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	pages, err := web.New(web.Options{
 		Core: core, Roles: roles,
 		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Provider: provider, Address: cfg.MonitorURL, Log: log,
-		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure, Runbook: cfg.QueueRunbook,
+		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure, Runbook: cfg.QueueRunbook, Prometheus: cfg.PrometheusURL,
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.web = pages
-	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, proxied.Trust(proxies, pages)); err != nil {
+	if p.pages, err = listen(ctx, "MONITOR_ADDR", cfg.MonitorAddr, requests.Of("pages", proxied.Trust(proxies, pages))); err != nil {
 		return nil, err
 	}
 	p.pages.server.RegisterOnShutdown(pages.EndStreams)
@@ -96,7 +105,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if err != nil {
 		return nil, err
 	}
-	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, proxied.Trust(proxies, routes)); err != nil {
+	if p.actions, err = listen(ctx, "ACTIONS_ADDR", cfg.ActionsAddr, requests.Of("actions", proxied.Trust(proxies, routes))); err != nil {
 		return nil, err
 	}
 	machines := http.NewServeMux()

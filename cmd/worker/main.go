@@ -77,6 +77,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return failed(stderr, err)
 	}
 	log := telemetry.Logger(stderr, cfg.LogLevel, cfg.LogFormat)
+	stop, err := app.Trace(ctx, cfg, "worker", log)
+	if err != nil {
+		return failed(stderr, err)
+	}
+	defer stop()
 	m, err := newMain(ctx, cfg, log, chosen)
 	if err != nil {
 		return failed(stderr, err)

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/escalation"
@@ -28,6 +29,7 @@ func registerPager(p *program, registry *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	core.Metrics = actions.NewCounts(registry)
 	p.escalation = escalation.New(p.app.Store, core, registry, p.log, escalation.Options{Critical: c.EscalateCritical.D(), High: c.EscalateHigh.D(), Now: p.app.Now})
 	return nil
 }

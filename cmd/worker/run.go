@@ -40,6 +40,7 @@ type program struct {
 	log        *slog.Logger
 	specs      []tasks.Spec
 	conns      int32
+	groups     map[string]string // of payers, in metrics
 	router     *tasks.Router
 	letters    *reconcile.Letters
 	reconciler *reconcile.Reconciler
@@ -60,6 +61,9 @@ type program struct {
 
 // settle is how long a row is left to those who just touched it before the reconciler takes it for lost.
 const settle = 10 * time.Second
+
+// recordFresh is how long figures that metrics show are kept: two scrapes of the usual length.
+const recordFresh = 15 * time.Second
 
 // newMain checks the settings and listens on HTTP_ADDR. It connects to nothing.
 func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []tasks.Spec) (*program, error) {
@@ -82,6 +86,9 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 			specs[i].Concurrency = cfg.Concurrency
 		}
 		p.conns += int32((specs[i].Concurrency + 1) / 2) //nolint:gosec // at most 100
+	}
+	if p.groups, err = telemetry.ParsePayerGroups(cfg.PayerGroups); err != nil {
+		return nil, &config.SettingError{Name: "METRICS_PAYER_GROUPS", Problem: err.Error()}
 	}
 	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.HTTPAddr); err != nil {
 		return nil, &config.SettingError{Name: "HTTP_ADDR", Problem: err.Error()}
@@ -107,8 +114,9 @@ func (p *program) open(ctx context.Context) error {
 			log.WarnContext(ctx, "a channel is missing", slog.String("stakeholder", string(w.Stakeholder)), slog.String("warning", w.Text))
 		}
 	}
-	metrics := telemetry.NewTasks(p.registry)
-	p.registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()))
+	a.Measure(p.registry, p.vault)
+	metrics := telemetry.NewTasks(p.registry, p.groups)
+	p.registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()), telemetry.NewRecord(a.Store, log, recordFresh))
 	p.registry.MustRegister(certwatch.Collector(p.clients))
 	p.router = tasks.NewRouter(log, metrics.Attempt)
 	p.letters = &reconcile.Letters{Store: a.Store, Notify: a.Queue, Log: log, Endpoint: app.Endpoint(cfg), Suppressed: metrics.Suppressed}

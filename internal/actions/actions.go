@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -32,8 +35,10 @@ type Core struct {
 
 // Retry lets the work behind a dead letter be tried again with a fresh budget of attempts: the claim's stored bytes, unchanged.
 // Applied is false when somebody decided before.
-func (c *Core) Retry(ctx context.Context, d store.Decision) (store.Decided, error) {
-	out, err := c.Store.RetryLetter(ctx, d)
+func (c *Core) Retry(ctx context.Context, d store.Decision) (out store.Decided, err error) {
+	ctx, span := tracing.Begin(ctx, "retry dead letter", trace.SpanKindInternal)
+	defer func() { tracing.End(span, err) }()
+	out, err = c.Store.RetryLetter(ctx, d)
 	if err != nil || !out.Applied {
 		return out, err
 	}

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -55,7 +58,9 @@ func (c *Core) now() time.Time {
 func (c *Core) Do(ctx context.Context, cmd Command) (Result, error) {
 	cmd = cmd.tidy()
 	start := time.Now()
+	ctx, span := tracing.Begin(ctx, "action "+string(known(cmd.Verb)), trace.SpanKindInternal)
 	r, err := c.do(ctx, cmd)
+	tracing.End(span, err)
 	r.RequestID = cmd.RequestID
 	if !r.Repeated {
 		r.CommandID = cmd.ID

@@ -8,8 +8,11 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -28,6 +31,9 @@ type Queue struct {
 	client *asynq.Client
 	insp   *asynq.Inspector
 	now    func() time.Time
+	// Sent is told of each wish for a task: its queue, and ok, existed (one with its id was there already) or error; may be nil. Set it
+	// before the Queue is used.
+	Sent func(queue, outcome string)
 }
 
 // New returns a Queue on a client, which the caller closes.
@@ -40,6 +46,25 @@ func (q *Queue) Inspector() *asynq.Inspector { return q.insp }
 
 // Enqueue puts a task into its queue. existed is true when a task with this id is there already: the wish is granted.
 func (q *Queue) Enqueue(ctx context.Context, t tasks.Task, opts ...asynq.Option) (existed bool, err error) {
+	defer func() {
+		if q.Sent == nil {
+			return
+		}
+		switch {
+		case err != nil:
+			q.Sent(t.Queue, "error")
+		case existed:
+			q.Sent(t.Queue, "existed")
+		default:
+			q.Sent(t.Queue, "ok")
+		}
+	}()
+	ctx, span := tracing.Begin(ctx, "publish "+t.Queue, trace.SpanKindProducer, attribute.String(tracing.System, "asynq"), attribute.String(tracing.Operation, "publish"),
+		attribute.String(tracing.OperationOf, "send"), attribute.String(tracing.Destination, t.Queue), attribute.String(tracing.MessageID, t.ID), attribute.String(tracing.TaskType, t.Type()))
+	defer func() { tracing.End(span, err) }()
+	if c := tracing.Context(ctx); c != "" {
+		t = t.WithHeaders(map[string]string{tracing.TraceParent: c})
+	}
 	_, err = q.client.EnqueueContext(ctx, t.Task, opts...)
 	switch {
 	case errors.Is(err, asynq.ErrTaskIDConflict), errors.Is(err, asynq.ErrDuplicateTask):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 )
@@ -144,25 +145,23 @@ func kept(c nphiesclient.CertificateState) string {
 
 // collector shows the certificates as metrics.
 type collector struct {
-	of                          Certificates
-	notAfter, reloads, failures *prometheus.Desc
+	of                                Certificates
+	notAfter, left, reloads, failures *prometheus.Desc
 }
 
 // Collector returns metrics of the certificates. The label license is one of the configured ones or "default".
 func Collector(of Certificates) prometheus.Collector {
-	d := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, []string{"license"}, nil)
-	}
 	return &collector{
 		of:       of,
-		notAfter: d("nphies_client_certificate_not_after_timestamp_seconds", "When the client certificate in use ends, as Unix time."),
-		reloads:  d("nphies_client_certificate_reloads_total", "Times that another client certificate came into use."),
-		failures: d("nphies_client_certificate_failures_total", "Looks at a new client certificate that cannot be used."),
+		notAfter: metric.Desc("nphies_client_certificate_not_after_timestamp_seconds"),
+		left:     metric.Desc("nphies_client_certificate_expires_in_seconds"),
+		reloads:  metric.Desc("nphies_client_certificate_reloads_total"),
+		failures: metric.Desc("nphies_client_certificate_failures_total"),
 	}
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.notAfter, c.reloads, c.failures} {
+	for _, d := range []*prometheus.Desc{c.notAfter, c.left, c.reloads, c.failures} {
 		ch <- d
 	}
 }
@@ -171,6 +170,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, x := range c.of.Certificates() {
 		if x.Fingerprint != "" {
 			ch <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(x.NotAfter.Unix()), x.License)
+			ch <- prometheus.MustNewConstMetric(c.left, prometheus.GaugeValue, time.Until(x.NotAfter).Seconds(), x.License)
 		}
 		ch <- prometheus.MustNewConstMetric(c.reloads, prometheus.CounterValue, float64(x.Reloads), x.License)
 		ch <- prometheus.MustNewConstMetric(c.failures, prometheus.CounterValue, float64(x.Failures), x.License)

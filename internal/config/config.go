@@ -210,6 +210,7 @@ type Bot struct {
 type Links struct {
 	CardsLanguage string `env:"CARDS_LANGUAGE" envDefault:"en" doc:"Language of the cards: en, or ar (right to left). What others wrote stays as it is."`
 	MonitorURL    string `env:"MONITOR_URL" alias:"FLOWER_URL" doc:"Public address of the monitor."`
+	PrometheusURL string `env:"PROMETHEUS_URL" doc:"Prometheus with our metrics, as the monitor reaches it: its queue pages then have charts. Empty: they have none."`
 	GrafanaURL    string `env:"GRAFANA_URL" doc:"Grafana."`
 	KibanaURL     string `env:"KIBANA_URL" doc:"Kibana."`
 	PortalURL     string `env:"NPHIES_PORTAL_URL" doc:"NPHIES portal."`
@@ -241,6 +242,10 @@ type Process struct {
 	AlertToken      Secret  `env:"ALERTMANAGER_TOKEN" doc:"Token (24 characters or more) with which Alertmanager may post to /api/v1/alertmanager on ACTIONS_ADDR. Empty: it may not."`
 	StartWait       Seconds `env:"START_WAIT" envDefault:"5m" doc:"How long worker and monitor wait at their start for PostgreSQL, its schema, Redis and Vault before they give up. 0: not at all."`
 	LogLevel        string  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error."`
+	PayerGroups     string  `env:"METRICS_PAYER_GROUPS" doc:"Groups of payers in metrics: pairs <payer licence>=<group>, separated by blanks or commas, such as 10000000000001=tpa_a. A group is a word of small letters, digits and _; at most 30. Payers in none count as other."`
+	TraceEndpoint   string  `env:"OTEL_EXPORTER_OTLP_ENDPOINT" doc:"Base address of an OpenTelemetry receiver (OTLP over HTTP), such as http://collector:4318; /v1/traces is appended. Empty: no traces. See docs/tracing.md."`
+	TraceHeaders    Secret  `env:"OTEL_EXPORTER_OTLP_HEADERS" doc:"Headers for it: name=value pairs, separated by commas, values percent-encoded."`
+	TraceRatio      float64 `env:"OTEL_TRACES_SAMPLER_ARG" envDefault:"1" doc:"Share of the traces that begin here which is kept, 0 to 1. What is linked to a kept one is kept, too."`
 	LogFormat       string  `env:"LOG_FORMAT" envDefault:"json" doc:"json or text."`
 	Reconcile       Seconds `env:"RECONCILE_INTERVAL" envDefault:"10" doc:"How often the record and the queues are compared."`
 }
@@ -431,9 +436,14 @@ func (c *Config) check() error {
 	c.checkBot(bad)
 	link("NPHIES_BASE_URL", c.BaseURL)
 	link("VAULT_ADDR", c.VaultAddr)
+	link("OTEL_EXPORTER_OTLP_ENDPOINT", c.TraceEndpoint)
+	if !(c.TraceRatio >= 0 && c.TraceRatio <= 1) {
+		bad("OTEL_TRACES_SAMPLER_ARG", "%v is not allowed; want 0 to 1", c.TraceRatio)
+	}
 	link("NPHIES_IDENTIFIER_BASE", c.IdentifierURL)
 	for _, l := range []struct{ name, v string }{
 		{"MONITOR_URL", c.MonitorURL},
+		{"PROMETHEUS_URL", c.PrometheusURL},
 		{"GRAFANA_URL", c.GrafanaURL},
 		{"KIBANA_URL", c.KibanaURL},
 		{"NPHIES_PORTAL_URL", c.PortalURL},

@@ -13,6 +13,7 @@ import (
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/store"
 )
 
@@ -51,12 +52,7 @@ func New(s *store.Store, core *actions.Core, r prometheus.Registerer, log *slog.
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	e := &Escalation{store: s, core: core, log: log, opt: o, metrics: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "nphiesq_escalations_total", Help: "Alerts that were escalated by themselves, by priority, also those that another one stands for.",
-	}, []string{"priority"})}
-	for _, p := range []cards.Priority{cards.Critical, cards.High} {
-		e.metrics.WithLabelValues(string(p))
-	}
+	e := &Escalation{store: s, core: core, log: log, opt: o, metrics: metric.NewCounter("nphiesq_escalations_total")}
 	r.MustRegister(e.metrics)
 	return e
 }

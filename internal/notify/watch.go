@@ -15,6 +15,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/metric"
 )
 
 // KV reads the values of a secret and its version; secrets.Vault does.
@@ -348,10 +349,10 @@ type collector struct {
 func Collector(d *Directory, w *Watch) prometheus.Collector {
 	return &collector{
 		d: d, w: w,
-		configured: prometheus.NewDesc("teams_webhook_configured", "1 when the stakeholder has a webhook, else 0: then its notifications fail.", []string{"stakeholder"}, nil),
-		unusable:   prometheus.NewDesc("teams_webhook_unusable", "1 while what Vault holds for the stakeholder cannot be used; none: for nobody in particular.", []string{"stakeholder"}, nil),
-		found:      prometheus.NewDesc("teams_webhook_problems_total", "Things found in Vault that cannot be used, by stakeholder.", []string{"stakeholder"}, nil),
-		reads:      prometheus.NewDesc("teams_webhook_reads_total", "Reads of the webhooks from Vault; ok, or the kind of error.", []string{"outcome"}, nil),
+		configured: metric.Desc("teams_webhook_configured"),
+		unusable:   metric.Desc("teams_webhook_unusable"),
+		found:      metric.Desc("teams_webhook_problems_total"),
+		reads:      metric.Desc("teams_webhook_reads_total"),
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/metric"
 )
 
 // Outcomes of sending an event, a closed set.
@@ -21,16 +21,9 @@ const (
 // Metrics counts events.
 type Metrics struct{ events *prometheus.CounterVec }
 
-// NewMetrics registers the metrics with r. Every label is there from the start, so that an alarm on the first failure can see it.
+// NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{events: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "pagerduty_events_total", Help: "Events sent to PagerDuty, by action and what became of them: accepted, retry, throttled, dead, unknown_to_pagerduty.",
-	}, []string{"action", "outcome"})}
-	for _, a := range []string{store.PageTrigger, store.PageAcknowledge, store.PageResolve} {
-		for _, o := range []string{outcomeAccepted, outcomeRetry, outcomeThrottled, outcomeDead, outcomeUnknown} {
-			m.events.WithLabelValues(a, o)
-		}
-	}
+	m := &Metrics{events: metric.NewCounter("pagerduty_events_total")}
 	r.MustRegister(m.events)
 	return m
 }
@@ -51,8 +44,8 @@ type outbox struct {
 func Collector(s Counter) prometheus.Collector {
 	return &outbox{
 		store:   s,
-		waiting: prometheus.NewDesc("pagerduty_events_waiting", "Events that wait to be sent to PagerDuty.", nil, nil),
-		dead:    prometheus.NewDesc("pagerduty_events_given_up", "Events that PagerDuty never took.", nil, nil),
+		waiting: metric.Desc("pagerduty_events_waiting"),
+		dead:    metric.Desc("pagerduty_events_given_up"),
 	}
 }
 

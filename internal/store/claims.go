@@ -14,6 +14,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 )
 
 // State is where a claim stands.
@@ -99,19 +100,21 @@ type Claim struct {
 	PreAuthEnd   string
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
+	// TraceContext is the trace in which it was taken in, "" without one.
+	TraceContext string
 }
 
 const claimColumns = `id, use, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype, item_count, state,
 	amount_claimed, amount_approved, amount_patient, items_approved, disposition, error_kind, error_code, error_text, header_id, bundle_id,
 	source_hash, episode, attempts, first_failed_at, submitted_at, adjudicated_at, next_poll_at, preauth_ref, preauth_start, preauth_end,
-	ask_again, corrects, created_at, updated_at`
+	ask_again, corrects, created_at, updated_at, trace_context`
 
 func scanClaim(row pgx.CollectableRow) (Claim, error) {
 	var c Claim
 	err := row.Scan(&c.ID, &c.Use, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.Type, &c.SubType, &c.Items, &c.State,
 		&c.Claimed, &c.Approved, &c.PatientShare, &c.ItemsApproved, &c.Disposition, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID,
 		&c.SourceHash, &c.Episode, &c.Attempts, &c.FirstFailedAt, &c.SubmittedAt, &c.AdjudicatedAt, &c.NextPollAt,
-		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.AskAgain, &c.Corrects, &c.CreatedAt, &c.UpdatedAt)
+		&c.PreAuthRef, &c.PreAuthStart, &c.PreAuthEnd, &c.AskAgain, &c.Corrects, &c.CreatedAt, &c.UpdatedAt, &c.TraceContext)
 	return c, err
 }
 
@@ -232,10 +235,10 @@ func (s *Store) CreateClaim(ctx context.Context, n NewClaim) (c Claim, created b
 			}
 		}
 		tag, err := tx.Exec(ctx, `INSERT INTO claims (id, license, identifier_system, identifier_value, payer, payer_name, claim_type, claim_subtype,
-			item_count, amount_claimed, header_id, bundle_id, source_hash, use, corrects) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)
+			item_count, amount_claimed, header_id, bundle_id, source_hash, use, corrects, trace_context) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)
 			ON CONFLICT ON CONSTRAINT claims_identifier_key DO NOTHING`,
 			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.Type, n.SubType, n.Items, n.Claimed, n.HeaderID, n.BundleID, n.SourceHash,
-			cmp.Or(n.Use, UseClaim), corrects)
+			cmp.Or(n.Use, UseClaim), corrects, tracing.Context(ctx))
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/internal/tracing"
 )
 
 // CheckState is where an eligibility check stands.
@@ -49,19 +51,21 @@ type Check struct {
 	AnsweredAt      *time.Time
 	CreatedAt       time.Time
 	UpdatedAt       time.Time
+	// TraceContext is the trace in which it was taken in, "" without one.
+	TraceContext string
 }
 
 // Answered reports whether the payer decided.
 func (c Check) Answered() bool { return c.State == CheckEligible || c.State == CheckNotEligible }
 
 const checkColumns = `id, license, identifier_system, identifier_value, payer, payer_name, state, site_eligibility, disposition, response_system,
-	response_value, error_kind, error_code, error_text, header_id, bundle_id, source_hash, episode, attempts, first_failed_at, answered_at, created_at, updated_at`
+	response_value, error_kind, error_code, error_text, header_id, bundle_id, source_hash, episode, attempts, first_failed_at, answered_at, created_at, updated_at, trace_context`
 
 func scanCheck(row pgx.CollectableRow) (Check, error) {
 	var c Check
 	err := row.Scan(&c.ID, &c.License, &c.Identifier.System, &c.Identifier.Value, &c.Payer, &c.PayerName, &c.State, &c.SiteEligibility, &c.Disposition,
 		&c.Response.System, &c.Response.Value, &c.ErrorKind, &c.ErrorCode, &c.ErrorText, &c.HeaderID, &c.BundleID, &c.SourceHash, &c.Episode, &c.Attempts,
-		&c.FirstFailedAt, &c.AnsweredAt, &c.CreatedAt, &c.UpdatedAt)
+		&c.FirstFailedAt, &c.AnsweredAt, &c.CreatedAt, &c.UpdatedAt, &c.TraceContext)
 	return c, err
 }
 
@@ -114,9 +118,9 @@ func (s *Store) Eligible(ctx context.Context, license, payer string, request, pa
 func (s *Store) CreateCheck(ctx context.Context, n NewCheck) (c Check, created bool, err error) {
 	err = s.tx(ctx, "keep eligibility check", func(tx pgx.Tx) error {
 		id := newID()
-		tag, err := tx.Exec(ctx, `INSERT INTO eligibility_checks (id, license, identifier_system, identifier_value, payer, payer_name, header_id, bundle_id, source_hash, patient_key)
-			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10) ON CONFLICT ON CONSTRAINT eligibility_checks_identifier_key DO NOTHING`,
-			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.HeaderID, n.BundleID, n.SourceHash, patientKey(n.License, n.Payer, n.Patient))
+		tag, err := tx.Exec(ctx, `INSERT INTO eligibility_checks (id, license, identifier_system, identifier_value, payer, payer_name, header_id, bundle_id, source_hash, patient_key, trace_context)
+			VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11) ON CONFLICT ON CONSTRAINT eligibility_checks_identifier_key DO NOTHING`,
+			id, n.License, n.Identifier.System, n.Identifier.Value, n.Payer, n.PayerName, n.HeaderID, n.BundleID, n.SourceHash, patientKey(n.License, n.Payer, n.Patient), tracing.Context(ctx))
 		if err != nil {
 			return err
 		}

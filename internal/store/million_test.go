@@ -257,3 +257,20 @@ func BenchmarkClaimPagesOfAMillion(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFiguresOfAMillion is what metrics cost, at most once in 15 s and worker; the outcomes, at most once in five minutes.
+func BenchmarkFiguresOfAMillion(b *testing.B) {
+	s, _ := aMillion(b)
+	b.Run("figures", func(b *testing.B) {
+		for b.Loop() {
+			_, err := s.Figures(b.Context())
+			require.NoError(b, err)
+		}
+	})
+	b.Run("outcomes", func(b *testing.B) {
+		for b.Loop() {
+			_, err := s.Outcomes(b.Context())
+			require.NoError(b, err)
+		}
+	})
+}

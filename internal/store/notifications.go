@@ -12,6 +12,7 @@ import (
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 )
 
 // Event is something to tell people, once per channel.
@@ -86,11 +87,11 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, events []Event) ([]
 			}
 			// The id follows from the key: of two that write at once, either constraint may stop the second.
 			tag, err := tx.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload,
-				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, version, created_at)
-				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17, clock_timestamp())
+				channel, event_key, summary, claim_id, dead_letter_id, next_attempt_at, alert_key, state, event, version, created_at, trace_context)
+				VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17, clock_timestamp(), $18)
 				ON CONFLICT DO NOTHING`,
 				notificationID(e.Key, ch.Name), e.CorrelationID, string(e.Type), names, string(priority), ch.Redacted, card,
-				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept, version)
+				ch.Name, e.Key, cards.Summary(card), e.ClaimID, e.DeadLetterID, s.opt.Now(), alert, string(state), kept, version, tracing.Context(ctx))
 			if err != nil {
 				return nil, err
 			}
@@ -155,11 +156,13 @@ type Notification struct {
 	AcknowledgedAt         *time.Time
 	// Taken is the last verb that was applied, TakenBy, TakenWhy and TakenAt who did it, why and when (RFC 3339).
 	Taken, TakenBy, TakenWhy, TakenAt *string
+	// TraceContext is the trace in which it was written, "" without one.
+	TraceContext string
 }
 
 const notificationColumns = `id, correlation_id, event_type, stakeholders, priority, channel, summary, card_payload, sent_at, status_code, retry_count,
 	error_message, claim_id, next_attempt_at, dead_at, digest_id, created_at, posted_at, state, dead_letter_id, alert_key, version, activity_id,
-	activity_conversation, activity_version, activity_attempts, acknowledged_by, acknowledged_at, action_taken, action_data->>'by', action_data->>'reason', action_data->>'at'`
+	activity_conversation, activity_version, activity_attempts, acknowledged_by, acknowledged_at, action_taken, action_data->>'by', action_data->>'reason', action_data->>'at', trace_context`
 
 func (s *Store) notifications(ctx context.Context, where string, args ...any) ([]Notification, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+notificationColumns+` FROM teams_notifications `+where, args...)

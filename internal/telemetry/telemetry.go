@@ -2,18 +2,25 @@
 package telemetry
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/claimlinc/nphiesq/internal/fault"
+	"github.com/claimlinc/nphiesq/internal/metric"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
-// Logger writes structured logs to w. level is debug, info, warn or error; format json or text.
+// Logger writes structured logs to w; lines carry the ids of their task, of what it is about, and of their trace. level is debug, info, warn or error; format json or text.
 func Logger(w io.Writer, level, format string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -21,16 +28,16 @@ func Logger(w io.Writer, level, format string) *slog.Logger {
 	}
 	o := &slog.HandlerOptions{Level: l}
 	if format == "text" {
-		return slog.New(slog.NewTextHandler(w, o))
+		return slog.New(tracing.Logs(slog.NewTextHandler(w, o)))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(tracing.Logs(slog.NewJSONHandler(w, o)))
 }
 
 // Registry returns a registry with the metrics of the process and the Go runtime, and the version of the program.
 func Registry(version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "nphiesq_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version}})
-	info.Set(1)
+	info := metric.NewGauge("nphiesq_build_info")
+	info.WithLabelValues(version).Set(1)
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info)
 	return r
 }
@@ -42,18 +49,19 @@ type Tasks struct {
 	exchanges *prometheus.HistogramVec
 	findings  *prometheus.CounterVec
 	silenced  *prometheus.CounterVec
+	groups    map[string]string
 }
 
-// NewTasks registers the task metrics on r.
-func NewTasks(r prometheus.Registerer) *Tasks {
-	buckets := []float64{.005, .02, .1, .5, 1, 2.5, 5, 10, 30, 60, 120}
+// NewTasks registers the task metrics on r. groups names the group of a payer by its licence: see ParsePayerGroups.
+func NewTasks(r prometheus.Registerer, groups map[string]string) *Tasks {
 	m := &Tasks{
-		attempts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_task_attempts_total", Help: "Attempts at tasks, by type and how they ended (ok or an error kind)."}, []string{"task_type", "outcome"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "messaging_process_duration_seconds", Help: "Time one attempt at a task took.", Buckets: buckets}, []string{"task_type"}),
-		exchanges: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "nphies_request_duration_seconds", Help: "Time one exchange with NPHIES took, by message event and outcome (ok or an error kind).", Buckets: buckets}, []string{"event", "outcome"}),
+		attempts:  metric.NewCounter("nphiesq_task_attempts_total"),
+		durations: metric.NewHistogram("messaging_process_duration_seconds"),
+		exchanges: metric.NewHistogram("nphies_request_duration_seconds"),
+		findings:  metric.NewCounter("nphiesq_reconcile_findings_total"),
+		silenced:  metric.NewCounter("teams_suppressed_total"),
+		groups:    groups,
 	}
-	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "nphiesq_reconcile_findings_total", Help: "What the reconciler found and mended, by kind: abandoned, missing, orphaned, overdue, poll, channel, page."}, []string{"finding"})
-	m.silenced = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "teams_suppressed_total", Help: "Events that were not told, by reason. inhibited: a condition that is told explains them."}, []string{"reason"})
 	r.MustRegister(m.attempts, m.durations, m.exchanges, m.findings, m.silenced)
 	return m
 }
@@ -61,16 +69,64 @@ func NewTasks(r prometheus.Registerer) *Tasks {
 // Attempt counts one attempt at a task. Unknown types count as "other".
 func (m *Tasks) Attempt(taskType, outcome string, took time.Duration) {
 	if _, ok := tasks.SpecOf(taskType); !ok {
-		taskType = "other"
+		taskType = metric.Other
 	}
 	m.attempts.WithLabelValues(taskType, outcome).Inc()
 	m.durations.WithLabelValues(taskType).Observe(took.Seconds())
 }
 
-// Exchange counts one exchange with NPHIES.
-func (m *Tasks) Exchange(event, outcome string, took time.Duration) {
-	m.exchanges.WithLabelValues(event, outcome).Observe(took.Seconds())
+// Exchange counts one exchange with NPHIES that was meant for a payer, "" for none, and ended with err.
+func (m *Tasks) Exchange(event, payer string, err error, took time.Duration) {
+	group := metric.None
+	if payer != "" {
+		if group = m.groups[payer]; group == "" {
+			group = metric.Other
+		}
+	}
+	outcome, kind := "ok", metric.None
+	if err != nil {
+		outcome = "error"
+		switch k := fault.KindOf(err); k {
+		case fault.Certificate, fault.JWT, fault.Network, fault.API:
+			kind = string(k)
+		case fault.Invalid:
+			kind = string(fault.API)
+		case fault.NotFound, fault.Conflict, fault.RateLimited, fault.Unavailable, fault.Config, fault.Internal:
+			kind = metric.ErrorOurs
+		}
+	}
+	m.exchanges.WithLabelValues(event, outcome, kind, group).Observe(took.Seconds())
 }
+
+// ParsePayerGroups reads METRICS_PAYER_GROUPS: "payer licence=group" pairs, separated by blanks or commas. A group is a word of small
+// letters, digits and _ that is not other or none.
+func ParsePayerGroups(text string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, pair := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		payer, group, ok := strings.Cut(pair, "=")
+		switch {
+		case !ok || payer == "" || !isGroup.MatchString(group):
+			return nil, fmt.Errorf("%q is not a pair; want <payer licence>=<group>, a group of small letters, digits and _", pair)
+		case group == metric.Other || group == metric.None:
+			return nil, fmt.Errorf("%q: this group is taken for payers in no group and messages to no payer", pair)
+		case out[payer] != "" && out[payer] != group:
+			return nil, fmt.Errorf("payer %s stands in two groups", payer)
+		}
+		out[payer] = group
+	}
+	names := map[string]bool{}
+	for _, g := range out {
+		names[g] = true
+	}
+	if len(names) > maxGroups {
+		return nil, fmt.Errorf("%d groups; want %d or fewer, as each is a label of its own", len(names), maxGroups)
+	}
+	return out, nil
+}
+
+const maxGroups = 30
+
+var isGroup = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // Finding counts what the reconciler found.
 func (m *Tasks) Finding(finding string, n int) { m.findings.WithLabelValues(finding).Add(float64(n)) }
@@ -80,30 +136,23 @@ func (m *Tasks) Suppressed(reason string) { m.silenced.WithLabelValues(reason).I
 
 // queues collects asynq's own figures under asynq's own names, which the monitor's charts expect.
 type queues struct {
-	insp                                  *asynq.Inspector
-	size, latency, memory, states, paused *prometheus.Desc
-	processed, failed                     *prometheus.Desc
+	insp  *asynq.Inspector
+	descs map[string]*prometheus.Desc
 }
 
 // NewQueues returns a collector of the depth of each queue. Each scrape asks Redis once per queue.
 func NewQueues(insp *asynq.Inspector) prometheus.Collector {
-	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, append([]string{"queue"}, labels...), nil)
+	q := &queues{insp, map[string]*prometheus.Desc{}}
+	for _, r := range metric.Table() {
+		if strings.HasPrefix(r.Name, "asynq_") {
+			q.descs[r.Name] = metric.Desc(r.Name)
+		}
 	}
-	return &queues{
-		insp:      insp,
-		size:      d("asynq_queue_size", "Tasks in the queue, in all states."),
-		latency:   d("asynq_queue_latency_seconds", "Age of the oldest pending task."),
-		memory:    d("asynq_queue_memory_usage_approx_bytes", "Memory the queue takes in Redis, about."),
-		states:    d("asynq_tasks_enqueued_total", "Tasks in the queue by state.", "state"),
-		paused:    d("asynq_queue_paused_total", "1 while the queue is paused."),
-		processed: d("asynq_tasks_processed_total", "Attempts that ended, failed ones included."),
-		failed:    d("asynq_tasks_failed_total", "Attempts that failed."),
-	}
+	return q
 }
 
 func (q *queues) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{q.size, q.latency, q.memory, q.states, q.paused, q.processed, q.failed} {
+	for _, d := range q.descs {
 		ch <- d
 	}
 }
@@ -112,25 +161,25 @@ func (q *queues) Collect(ch chan<- prometheus.Metric) {
 	for _, name := range tasks.Queues() {
 		i, err := q.insp.GetQueueInfo(name)
 		if err != nil {
-			continue // not used yet, or Redis is away: then /readyz says so
+			continue // not used yet, or Redis is away: then nphiesq_dependency_up says so
 		}
-		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{name}, labels...)...)
+		put := func(m string, v float64, labels ...string) {
+			ch <- metric.Value(q.descs[m], m, v, append([]string{name}, labels...)...)
 		}
-		gauge(q.size, float64(i.Size))
-		gauge(q.latency, i.Latency.Seconds())
-		gauge(q.memory, float64(i.MemoryUsage))
+		put("asynq_queue_size", float64(i.Size))
+		put("asynq_queue_latency_seconds", i.Latency.Seconds())
+		put("asynq_queue_memory_usage_approx_bytes", float64(i.MemoryUsage))
 		for state, n := range map[string]int{
 			"active": i.Active, "pending": i.Pending, "scheduled": i.Scheduled, "retry": i.Retry, "archived": i.Archived, "completed": i.Completed,
 		} {
-			gauge(q.states, float64(n), state)
+			put("asynq_tasks_enqueued_total", float64(n), state)
 		}
 		paused := 0.0
 		if i.Paused {
 			paused = 1
 		}
-		gauge(q.paused, paused)
-		ch <- prometheus.MustNewConstMetric(q.processed, prometheus.CounterValue, float64(i.ProcessedTotal), name)
-		ch <- prometheus.MustNewConstMetric(q.failed, prometheus.CounterValue, float64(i.FailedTotal), name)
+		put("asynq_queue_paused_total", paused)
+		put("asynq_tasks_processed_total", float64(i.ProcessedTotal))
+		put("asynq_tasks_failed_total", float64(i.FailedTotal))
 	}
 }

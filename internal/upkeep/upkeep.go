@@ -51,9 +51,11 @@ func New(s *store.Store, rc redis.UniversalClient, n Notifier, log *slog.Logger,
 }
 
 const (
-	// publishEvery is the time between two looks for new events, tidyEvery that between two looks for old rows and silent channels.
+	// publishEvery is the time between two looks for new events, tidyEvery that between two looks for old rows and silent channels,
+	// auditEvery that between two checks of the audit trail.
 	publishEvery = time.Second
 	tidyEvery    = time.Hour
+	auditEvery   = time.Hour
 	// batch is how many rows are taken at a time.
 	batch = 500
 )
@@ -65,6 +67,7 @@ func (u *Upkeep) Run(ctx context.Context) {
 	for {
 		err := errors.Join(
 			u.duty(ctx, "publish", publishEvery, u.Publish),
+			u.duty(ctx, "audit", auditEvery, u.Audit),
 			u.duty(ctx, "tidy", tidyEvery, func(ctx context.Context) error { return errors.Join(u.Tidy(ctx), u.Heartbeat(ctx)) }),
 		)
 		if err != nil && ctx.Err() == nil {
@@ -138,6 +141,15 @@ func (u *Upkeep) tidy(ctx context.Context, what string, before time.Time, some f
 			return err
 		}
 	}
+}
+
+// Audit checks the whole audit trail. What it finds is in the record, where the metrics show it.
+func (u *Upkeep) Audit(ctx context.Context) error {
+	c, err := u.store.CheckAudit(ctx)
+	if err == nil && !c.Valid {
+		u.log.ErrorContext(ctx, "the audit trail was tampered with", slog.String("problem", c.Problem))
+	}
+	return err
 }
 
 // Heartbeat lets silent channels show that they live.

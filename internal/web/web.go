@@ -45,6 +45,8 @@ type Options struct {
 	Core *actions.Core
 	// Roles are what verbs about alerts need.
 	Roles actions.Permissions
+	// Prometheus is the base address of a Prometheus with our metrics, for the charts of the queue pages; "" for none.
+	Prometheus string
 	// InsecureCookies lets the session travel over http.
 	InsecureCookies bool
 	// Now is the clock; nil means time.Now.
@@ -88,7 +90,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	queues, err := asynqmon.New(asynqmon.Options{
-		Redis: o.Redis, RootPath: queuesPath, Log: o.Log, Role: queueRole, Audit: queueAudit{s}, Home: "/",
+		Redis: o.Redis, RootPath: queuesPath, Log: o.Log, Role: queueRole, Audit: queueAudit{s}, Home: "/", Prometheus: o.Prometheus,
 		PayloadKeys: []string{"claim_id", "check_id", "task_id", "license", "channel"},
 	})
 	if err != nil {

@@ -6,10 +6,12 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -28,10 +30,11 @@ func (h *Handlers) Eligibility(ctx context.Context, t *asynq.Task) error {
 
 func (h *Handlers) eligibility(ctx context.Context, id uuid.UUID) error {
 	check, request, body, send, err := h.store.BeginCheck(ctx, id)
+	tracing.About(ctx, check.TraceContext, attribute.String(tracing.Check, id.String()))
 	if err != nil || !send {
 		return err
 	}
-	a, _, err := h.exchange(ctx, nphiesclient.EventEligibilityRequest, body, store.Message{
+	a, _, err := h.exchange(ctx, nphiesclient.EventEligibilityRequest, check.Payer, body, store.Message{
 		Event: nphiesclient.EventEligibilityResponse, License: check.License, EligibilityID: &check.ID, ReplyTo: &request,
 	})
 	if err == nil {

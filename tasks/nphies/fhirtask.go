@@ -3,13 +3,16 @@ package nphies
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -29,11 +32,13 @@ func (h *Handlers) fhirTask(ctx context.Context, id uuid.UUID) error {
 	if err != nil || !send {
 		return err
 	}
+	ctx = tracing.With(ctx, slog.String(tracing.CorrelationID, task.ClaimID.String()))
+	tracing.About(ctx, "", attribute.String(tracing.Claim, task.ClaimID.String()))
 	request, response := nphiesclient.EventStatusCheck, nphiesclient.EventStatusResponse
 	if task.Code == store.TaskCancel {
 		request, response = nphiesclient.EventCancelRequest, nphiesclient.EventCancelResponse
 	}
-	a, _, err := h.exchange(ctx, request, body, store.Message{Event: response, License: task.License, ClaimID: &task.ClaimID, ReplyTo: &task.MessageID})
+	a, _, err := h.exchange(ctx, request, task.Payer, body, store.Message{Event: response, License: task.License, ClaimID: &task.ClaimID, ReplyTo: &task.MessageID})
 	if err == nil {
 		err = h.applyFHIRTask(ctx, task, a)
 	}

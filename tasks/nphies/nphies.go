@@ -16,11 +16,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/shopspring/decimal"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -55,8 +58,9 @@ type Options struct {
 	Endpoint string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Observe is told about each exchange with NPHIES; may be nil.
-	Observe func(event, outcome string, took time.Duration)
+	// Observe is told about each exchange with NPHIES: the event of the request, the licence of the payer it is for ("" in polls), and
+	// the error it ended with; may be nil.
+	Observe func(event, payer string, err error, took time.Duration)
 }
 
 // Handlers are the jobs.
@@ -74,7 +78,7 @@ func New(s *store.Store, send Sender, queue Queue, log *slog.Logger, o Options) 
 		o.Now = time.Now
 	}
 	if o.Observe == nil {
-		o.Observe = func(string, string, time.Duration) {}
+		o.Observe = func(string, string, error, time.Duration) {}
 	}
 	return &Handlers{store: s, send: send, queue: queue, log: log, opt: o}
 }
@@ -126,16 +130,16 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// exchange sends body and keeps what comes back before reading it; of an answer that was cut off, the part that came.
-func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
+// exchange sends body, which is for a payer, and keeps what comes back before reading it; of an answer that was cut off, the part that came.
+func (h *Handlers) exchange(ctx context.Context, event, payer string, body []byte, keep store.Message) (*nphiesclient.Answer, uuid.UUID, error) {
 	if sabotage.On(sabotage.NewBytes) {
 		at := bytes.Index(body, []byte(`"id":"`)) + len(`"id":"`)
 		body = slices.Concat(body[:at], []byte(uuid.NewString()), body[at+len(uuid.Nil.String()):])
 	}
 	start := time.Now()
-	raw, err := h.send.Send(ctx, keep.License, body)
+	raw, err := h.sendTraced(ctx, event, keep.License, body)
 	if err != nil {
-		h.opt.Observe(event, string(fault.KindOf(err)), time.Since(start))
+		h.opt.Observe(event, payer, err, time.Since(start))
 		h.keepPart(ctx, raw, keep)
 		return nil, uuid.Nil, err
 	}
@@ -144,19 +148,26 @@ func (h *Handlers) exchange(ctx context.Context, event string, body []byte, keep
 		id, err = h.store.SaveMessage(ctx, answered(keep, raw))
 		return err
 	}); err != nil {
-		h.opt.Observe(event, string(fault.KindOf(err)), raw.Duration)
+		h.opt.Observe(event, payer, err, raw.Duration)
 		return nil, uuid.Nil, err // the same bytes again: NPHIES repeats its answer
 	}
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err == nil && answersAnother(a, body) {
 		err = &fault.Error{Op: "read answer", Kind: fault.API, Safe: "the answer is to another message"}
 	}
-	outcome := "ok"
-	if err != nil {
-		outcome = string(fault.KindOf(err))
-	}
-	h.opt.Observe(event, outcome, raw.Duration)
+	h.opt.Observe(event, payer, err, raw.Duration)
 	return a, id, err
+}
+
+// sendTraced is Send as a span. Nothing of the trace goes to NPHIES.
+func (h *Handlers) sendTraced(ctx context.Context, event, license string, body []byte) (*nphiesclient.RawAnswer, error) {
+	ctx, span := tracing.Begin(ctx, "send "+event, trace.SpanKindClient, attribute.String(tracing.Event, event), attribute.String(tracing.License, license))
+	raw, err := h.send.Send(ctx, license, body)
+	if raw != nil {
+		span.SetAttributes(attribute.Int(tracing.HTTPStatus, raw.Status))
+	}
+	tracing.End(span, err)
+	return raw, err
 }
 
 // answersAnother reports whether an answer that does not quote what it is about names another message than request as the one it

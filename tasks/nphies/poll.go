@@ -11,11 +11,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/shopspring/decimal"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -133,10 +136,10 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		return false, err
 	}
 	start := time.Now()
-	raw, err := h.send.Send(ctx, license, body)
+	raw, err := h.sendTraced(ctx, nphiesclient.EventPollRequest, license, body)
 	if err != nil {
 		h.keepPart(ctx, raw, store.Message{Event: nphiesclient.EventPollResponse, License: license, ReplyTo: &id})
-		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), time.Since(start))
+		h.opt.Observe(nphiesclient.EventPollRequest, "", err, time.Since(start))
 		if nphiesclient.DeliveryOf(err) == nphiesclient.DeliveryNotSent {
 			wctx, cancel := afterwards(ctx)
 			defer cancel()
@@ -159,7 +162,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 	defer cancel()
 	a, err := nphiesclient.ParseHTTP(raw)
 	if err != nil {
-		h.opt.Observe(nphiesclient.EventPollRequest, string(fault.KindOf(err)), raw.Duration)
+		h.opt.Observe(nphiesclient.EventPollRequest, "", err, raw.Duration)
 		if raw.Status >= 400 && raw.Status < 500 {
 			// Refused before it was processed: the mailbox is as it was.
 			if storeErr := h.store.PollProcessed(wctx, kept); storeErr != nil {
@@ -169,7 +172,7 @@ func (h *Handlers) pollOnce(ctx context.Context, license string) (more bool, err
 		}
 		return false, h.unreadable(ctx, license, kept, err)
 	}
-	h.opt.Observe(nphiesclient.EventPollRequest, "ok", raw.Duration)
+	h.opt.Observe(nphiesclient.EventPollRequest, "", nil, raw.Duration)
 	return h.distribute(ctx, license, kept, a)
 }
 
@@ -277,13 +280,22 @@ func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, 
 	}
 	matched := false
 	var events func(store.Applied) []store.Event
+	var claim store.Claim
 	var err error
 	if n.Answer != nil {
 		in.Message.Event, in.Message.BundleID, in.Message.HeaderID = n.Answer.Event, n.Answer.BundleID, n.Answer.HeaderID
-		if matched, events, err = h.sort(ctx, license, n.Answer, &in); err != nil {
+		if matched, claim, events, err = h.sort(ctx, license, n.Answer, &in); err != nil {
 			return err
 		}
 	}
+	// One poll brings answers for many claims: each is a trace of its own, linked to the poll's and to the claim's.
+	about := []attribute.KeyValue{attribute.String(tracing.License, license)}
+	if in.Message.ClaimID != nil {
+		about = append(about, attribute.String(tracing.Claim, in.Message.ClaimID.String()))
+		ctx = tracing.With(ctx, slog.String(tracing.CorrelationID, in.Message.ClaimID.String()))
+	}
+	ctx, span := tracing.BeginLinked(ctx, "deliver message", trace.SpanKindInternal, []string{tracing.Context(ctx), claim.TraceContext}, about...)
+	defer func() { tracing.End(span, err) }()
 	if !matched {
 		h.log.WarnContext(ctx, "a message from the mailbox matches nothing of ours and is kept", slog.String("license", license),
 			slog.String("event", in.Message.Event), slog.String("poll_answer", kept.String()), slog.Int("position", n.Position), slog.Bool("unreadable", n.Err != nil))
@@ -298,21 +310,22 @@ func (h *Handlers) deliver(ctx context.Context, license string, kept uuid.UUID, 
 		out, err = h.store.RecordNested(ctx, store.Nested{Message: bare}, h.unmatched(license, kept, n))
 	}
 	if err != nil {
-		return fmt.Errorf("message %d of the poll answer: %w", n.Position, err)
+		err = fmt.Errorf("message %d of the poll answer: %w", n.Position, err)
+		return err
 	}
 	h.notify(ctx, out.Channels)
 	return nil
 }
 
 // sort finds what a message of the mailbox is about and what it means. matched is false when that is nothing of ours, and it
-// ought to be.
-func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Answer, in *store.Nested) (matched bool, events func(store.Applied) []store.Event, err error) {
+// ought to be. claim is zero unless it is about one.
+func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Answer, in *store.Nested) (matched bool, claim store.Claim, events func(store.Applied) []store.Event, err error) {
 	payer := a.Sender.Value
 	switch {
 	case a.Claim != nil && isClaimEvent(a.Event):
 		claim, ok, err := h.find(ctx, license, a, a.Claim.Request, nphiesclient.Identifier{})
 		if err != nil || !ok {
-			return false, nil, err
+			return false, claim, nil, err
 		}
 		in.Message.ClaimID = &claim.ID
 		answer, _, again := h.interpret(claim, a)
@@ -322,32 +335,32 @@ func (h *Handlers) sort(ctx context.Context, license string, a *nphiesclient.Ans
 			answer.State, answer.RecheckAt = store.Pending, h.opt.Now()
 		}
 		in.Answer = &answer
-		return true, h.claimEvents(a.Claim, answer), nil
+		return true, claim, h.claimEvents(a.Claim, answer), nil
 	case a.Claim != nil && strings.EqualFold(a.Event, nphiesclient.EventAdvancedAuthorization):
 		c := a.Claim
 		in.Authorization = &store.AdvancedAuthorization{
 			Payer: payer, Response: store.Identifier(c.Response), PreAuthRef: c.PreAuthRef, PreAuthStart: c.PreAuthPeriod.Start,
 			PreAuthEnd: c.PreAuthPeriod.End, Adjudication: c.Adjudication, Items: len(c.Items) + len(c.Added),
 		}
-		return true, nil, nil
+		return true, claim, nil, nil
 	case a.Communication != nil:
 		in.Communication = &store.Communication{Identifier: store.Identifier(a.Communication.Identifier), Reasons: a.Communication.Reasons}
 		for _, about := range a.Communication.About {
 			claim, ok, err := h.find(ctx, license, a, about, about)
 			if err != nil {
-				return false, nil, err
+				return false, claim, nil, err
 			}
 			if ok {
 				in.Message.ClaimID = &claim.ID
-				return true, nil, nil
+				return true, claim, nil, nil
 			}
 		}
-		return false, nil, nil
+		return false, claim, nil, nil
 	case a.Payment != nil:
 		in.Payment, err = h.payment(ctx, license, a)
-		return true, nil, err
+		return true, claim, nil, err
 	default:
-		return false, nil, nil
+		return false, claim, nil, nil
 	}
 }
 

@@ -10,10 +10,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 	"github.com/shopspring/decimal"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/nphiesclient"
 	"github.com/claimlinc/nphiesq/tasks"
 )
@@ -32,6 +34,7 @@ func (h *Handlers) Submit(ctx context.Context, t *asynq.Task) error {
 // submit is Submit under the claim's lease. Losing that stops nothing: another worker sends the same bytes, which is safe.
 func (h *Handlers) submit(ctx context.Context, id uuid.UUID) error {
 	claim, request, body, send, err := h.store.BeginSubmit(ctx, id)
+	tracing.About(ctx, claim.TraceContext, attribute.String(tracing.Claim, id.String()))
 	if err != nil || !send {
 		return err
 	}
@@ -39,7 +42,7 @@ func (h *Handlers) submit(ctx context.Context, id uuid.UUID) error {
 	if claim.Use == store.UsePreauthorization {
 		ask, event = nphiesclient.EventPriorAuthRequest, nphiesclient.EventPriorAuthResponse
 	}
-	a, message, err := h.exchange(ctx, ask, body, store.Message{Event: event, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request})
+	a, message, err := h.exchange(ctx, ask, claim.Payer, body, store.Message{Event: event, License: claim.License, ClaimID: &claim.ID, ReplyTo: &request})
 	if err == nil {
 		err = h.applyAnswer(ctx, claim, a, message)
 	}

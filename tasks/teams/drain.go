@@ -13,12 +13,16 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/sabotage"
 	"github.com/claimlinc/nphiesq/internal/store"
+	"github.com/claimlinc/nphiesq/internal/tracing"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -384,6 +388,20 @@ func (d *drain) try(ctx context.Context, o *outcome, body []byte) (r notify.Resu
 	if sabotage.On(sabotage.NewWebhookID) {
 		id = "msg_" + uuid.NewString()
 	}
+	var from []string
+	for _, n := range o.rows {
+		from = append(from, n.TraceContext)
+	}
+	ctx, span := tracing.BeginLinked(ctx, "post card", trace.SpanKindClient, append(from, tracing.Context(ctx)), attribute.String(tracing.Channel, channelLabel(d.channel)),
+		attribute.String(tracing.EventType, typeLabel(o.eventType())), attribute.Int(tracing.Notifications, len(o.rows)), attribute.String(tracing.MessageID, id))
+	defer func() {
+		span.SetAttributes(attribute.Int(tracing.HTTPStatus, r.Status))
+		if r.Class != notify.Accepted {
+			span.SetAttributes(attribute.String(tracing.ErrorType, string(r.Class)))
+			span.SetStatus(codes.Error, string(r.Class))
+		}
+		span.End()
+	}()
 	start := d.opt.Now()
 	if o.byBot() {
 		r, o.activity = d.opt.Bot.Send(ctx, o.url, "", body)

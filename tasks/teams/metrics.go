@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/claimlinc/nphiesq/cards"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/ratelimit"
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -17,7 +18,7 @@ import (
 type Metrics struct {
 	sent          *prometheus.CounterVec
 	failed        *prometheus.CounterVec
-	duration      prometheus.Histogram
+	duration      *prometheus.HistogramVec
 	notifications *prometheus.CounterVec
 	attempts      *prometheus.CounterVec
 	latency       *prometheus.HistogramVec
@@ -32,7 +33,7 @@ type Metrics struct {
 // digestType stands in the label event_type for a card that names several events, other for a value that is not in its set.
 const (
 	digestType = "digest"
-	other      = "other"
+	other      = metric.Other
 )
 
 // Outcomes of a notification.
@@ -46,46 +47,19 @@ const (
 // NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
-		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_notifications_sent_total", Help: "Notifications that Teams accepted, alone or in a digest.",
-		}, []string{"event_type", "priority"}),
-		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_notifications_failed_total", Help: "Posts that failed, by HTTP status; none: there was no answer or no webhook.",
-		}, []string{"status_code"}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "teams_notification_send_duration_seconds", Help: "Time of one post, whatever became of it.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
-		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_notifications_total", Help: "Notifications by what became of them: sent, sent_in_digest, given_up, copied_to_fallback.",
-		}, []string{"channel", "event_type", "priority", "outcome"}),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_delivery_attempts_total", Help: "Posts by the class of their answer and its HTTP status; none: there was no answer.",
-		}, []string{"channel", "class", "status"}),
-		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "teams_delivery_latency_seconds", Help: "Time from the writing of a notification until Teams accepted it.",
-			Buckets: []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400},
-		}, []string{"channel"}),
-		retryAfter: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "teams_retry_after_seconds", Help: "How long Teams last asked to leave the channel alone.",
-		}, []string{"channel"}),
-		bytes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "teams_card_bytes", Help: "Size of the accepted messages.", Buckets: []float64{1024, 2048, 4096, 8192, 16384, 24576, 28000},
-		}, []string{"event_type"}),
-		truncations: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_card_truncations_total", Help: "Cards that were sent smaller than they were made. minimal: Teams found them too large.",
-		}, []string{"event_type", "step"}),
-		deferrals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "teams_rate_limit_deferrals_total",
-			Help: "Drains that had to wait: burst and period are our limit, pause is Teams' wish, circuit is a webhook that a person must mend, webhook is Vault that has never answered.",
-		}, []string{"channel", "window"}),
-		lastAccepted: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "teams_channel_last_accepted_timestamp_seconds", Help: "When this worker's last post to the channel was accepted, as Unix time.",
-		}, []string{"channel"}),
+		sent:          metric.NewCounter("teams_notifications_sent_total"),
+		failed:        metric.NewCounter("teams_notifications_failed_total"),
+		duration:      metric.NewHistogram("teams_notification_send_duration_seconds"),
+		notifications: metric.NewCounter("teams_notifications_total"),
+		attempts:      metric.NewCounter("teams_delivery_attempts_total"),
+		latency:       metric.NewHistogram("teams_delivery_latency_seconds"),
+		retryAfter:    metric.NewGauge("teams_retry_after_seconds"),
+		bytes:         metric.NewHistogram("teams_card_bytes"),
+		truncations:   metric.NewCounter("teams_card_truncations_total"),
+		deferrals:     metric.NewCounter("teams_rate_limit_deferrals_total"),
+		lastAccepted:  metric.NewGauge("teams_channel_last_accepted_timestamp_seconds"),
 	}
-	m.changes = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "teams_card_changes_total", Help: "Changes of cards that the bot posted: changed, failed (tried again), given_up, gone (there is no such message any more).",
-	}, []string{"channel", "outcome"})
+	m.changes = metric.NewCounter("teams_card_changes_total")
 	r.MustRegister(m.changes, m.sent, m.failed, m.duration, m.notifications, m.attempts, m.latency, m.retryAfter, m.bytes, m.truncations, m.deferrals, m.lastAccepted)
 	return m
 }
@@ -153,7 +127,7 @@ func (m *Metrics) copied(channel string, n int) {
 
 func (m *Metrics) attempt(channel string, r notify.Result, took time.Duration) {
 	m.attempts.WithLabelValues(channelLabel(channel), string(r.Class), statusLabel(r.Status)).Inc()
-	m.duration.Observe(took.Seconds())
+	m.duration.WithLabelValues().Observe(took.Seconds())
 }
 
 func (m *Metrics) asked(channel string, retryAfter time.Duration) {
@@ -186,8 +160,7 @@ func Circuits(d interface {
 	Names() []string
 }, b Breaker,
 ) prometheus.Collector {
-	return &circuits{d, b, prometheus.NewDesc("teams_circuit_state",
-		"The channel's circuit: 0 closed, 1 half open, 2 open: nothing is posted, a person must mend the webhook.", []string{"channel"}, nil)}
+	return &circuits{d, b, metric.Desc("teams_circuit_state")}
 }
 
 func (c *circuits) Describe(ch chan<- *prometheus.Desc) { ch <- c.state }
