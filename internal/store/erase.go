@@ -34,7 +34,7 @@ func (s *Store) EraseClaim(ctx context.Context, id uuid.UUID, d Decision) (Erase
 	return s.erase(ctx, "claim", d, id,
 		`SELECT state IN ('approved', 'partial', 'rejected', 'error', 'cancelled') AND NOT ask_again AND coalesce(adjudicated_at, updated_at) < $2
 			AND NOT EXISTS (SELECT FROM dead_letters WHERE claim_id = $1 AND state IN ('open', 'retrying')) FROM claims WHERE id = $1 FOR UPDATE`,
-		`SELECT id FROM messages WHERE claim_id = $1 UNION SELECT message_id FROM fhir_tasks WHERE claim_id = $1`,
+		`SELECT id FROM messages WHERE claim_id = $1`,
 		`UPDATE claims SET disposition = '', error_text = '' WHERE id = $1`)
 }
 
