@@ -25,6 +25,9 @@ var Files embed.FS
 // ErrNotMigrated says that the database is older than this program.
 var ErrNotMigrated = errors.New("the database is not migrated: run `worker migrate up`")
 
+// ErrFormer says that the database holds the former system's table under the name of ours.
+var ErrFormer = errors.New("the database holds a teams_notifications of another system: deploy/former/aside.sql moves it out of the way, see docs/migration.md")
+
 // Status is one migration and whether it is applied.
 type Status struct {
 	Version int64
@@ -64,15 +67,35 @@ func open(dsn string) (*goose.Provider, *sql.DB, error) {
 	return p, db, nil
 }
 
-// Up applies every missing migration and returns the names of those it applied. Each one is a transaction.
+// Up applies every missing migration and returns the names of those it applied. Each one is a transaction. A database of the former system
+// is refused with ErrFormer.
 func Up(ctx context.Context, dsn string) ([]string, error) {
 	p, db, err := open(dsn)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
+	if err := notFormer(ctx, p, db); err != nil {
+		return nil, err
+	}
 	results, err := p.Up(ctx)
 	return names(results), err
+}
+
+// notFormer returns ErrFormer for a database without a migration of ours that has a teams_notifications all the same.
+func notFormer(ctx context.Context, p *goose.Provider, db *sql.DB) error {
+	have, err := p.GetDBVersion(ctx)
+	if err != nil || have > 0 {
+		return err
+	}
+	var there bool
+	if err := db.QueryRowContext(ctx, `SELECT to_regclass('teams_notifications') IS NOT NULL`).Scan(&there); err != nil {
+		return err
+	}
+	if there {
+		return ErrFormer
+	}
+	return nil
 }
 
 // Down takes back the newest migration and returns its name; "" when there is none.

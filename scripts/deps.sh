@@ -16,7 +16,7 @@ want() { # want NAME PACKAGES COMMAND...
 	missing="$missing $name" packages="$packages $pkgs"
 }
 
-[ $# -gt 0 ] || set -- redis postgres chromium ${CI:+alertmanager prometheus}
+[ $# -gt 0 ] || set -- redis postgres chromium docs ${CI:+alertmanager prometheus}
 for x in "$@"; do
 	case $x in
 	redis) want redis redis-server redis-server valkey-server "/opt/homebrew/opt/redis*/bin/redis-server" ;;
@@ -29,6 +29,7 @@ for x in "$@"; do
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
 	systemd) want systemd systemd systemd-analyze ;;
 	shellcheck) want shellcheck shellcheck shellcheck ;;
+	docs) want jq jq jq && want curl curl curl && want openssl openssl openssl ;; # what the commands of the documentation use
 	npm) want npm "nodejs npm" npm ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
 	esac
@@ -44,5 +45,5 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 	exit 0
 fi
 echo "not on this machine:$missing" >&2
-echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm prometheus prometheus-alertmanager    Mac: brew install redis postgresql@15 node prometheus alertmanager && brew install --cask chromium" >&2
+echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm jq curl openssl prometheus prometheus-alertmanager    Mac: brew install redis postgresql@15 node jq prometheus alertmanager && brew install --cask chromium" >&2
 exit 1

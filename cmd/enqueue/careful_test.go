@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/internal/store"
@@ -185,4 +187,30 @@ func TestACorrectionIsNotFooledByNames(t *testing.T) {
 			require.Contains(t, out, "given up here without an answer of NPHIES")
 		}
 	}
+}
+
+// TestEraseSaysWhatItDidNot: what is not over is refused and counts as not done, an unknown name is told, and a reason is needed.
+func TestEraseSaysWhatItDidNot(t *testing.T) {
+	site(t)
+	out, _, code := enq(t, example(t, "claims/01-professional-approved.json"), "submit", "-")
+	require.Zero(t, code)
+	id, _, _ := strings.Cut(out, "\t")
+	_, _, code = enq(t, "", "erase", id)
+	require.Equal(t, 2, code, "no reason")
+	out, stderr, code := enq(t, "", "erase", id, "NO-SUCH-CLAIM", "--reason", "asked for")
+	require.Equal(t, 1, code)
+	require.Contains(t, out, id+"\tCLM-DEMO-0001\trefused: it is not over")
+	require.Contains(t, stderr, "NO-SUCH-CLAIM: 0 claims")
+
+	pool, err := pgxpool.New(t.Context(), os.Getenv("DATABASE_URL"))
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = pool.Exec(t.Context(), `ALTER TABLE claims DISABLE TRIGGER claims_updated_at_trigger; UPDATE claims SET state = 'rejected', updated_at = now() - interval '40 days'`)
+	require.NoError(t, err)
+	out, _, code = enq(t, "", "erase", "CLM-DEMO-0001", "--reason", "asked for", "--output", "json")
+	require.Zero(t, code)
+	require.Contains(t, out, `"result":"erased","messages":1`)
+	out, _, code = enq(t, "", "audit", "list", "--target", id)
+	require.Zero(t, code)
+	require.Contains(t, out, "\terase\tclaim "+id+"\tapplied\tasked for")
 }

@@ -22,7 +22,7 @@ type deadCmd struct {
 
 // letterFilter chooses dead letters on the command line.
 type letterFilter struct {
-	Queue     string `help:"Only of this queue: nphies-eligibility, nphies-submit, nphies-priorauth, nphies-status, nphies-cancel, nphies-poll or teams."`
+	Queue     string `help:"Only of this queue: nphies-eligibility, nphies-submit, nphies-priorauth, nphies-status, nphies-cancel, nphies-poll, teams or pagerduty."`
 	ErrorKind string `help:"Only with this kind of error (network, api, certificate, …)."`
 	Reference string `help:"Only of this claim number, eligibility number, licence or channel."`
 }

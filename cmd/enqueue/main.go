@@ -45,6 +45,7 @@ type cli struct {
 	Dead          deadCmd          `cmd:"" help:"Dead letters: what failed for good and waits for a decision."`
 	Notifications notificationsCmd `cmd:"" help:"What was told in Teams: list it, send it again."`
 	Audit         auditCmd         `cmd:"" help:"The record of what people decided: check it, list it."`
+	Erase         eraseCmd         `cmd:"" help:"Erase what was sent and received about claims and eligibility checks that are over: personal data go, numbers stay. Needs the database role that owns the tables."`
 	Generate      generateCmd      `cmd:"" help:"Print synthetic valid claims as NDJSON."`
 }
 

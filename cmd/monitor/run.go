@@ -91,7 +91,7 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	pages, err := web.New(web.Options{
 		Core: core, Roles: roles,
 		Store: p.app.Store, Queue: p.app.Queue, Redis: p.app.Redis, Users: users, Provider: provider, Address: cfg.MonitorURL, Log: log,
-		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure, Prometheus: cfg.PrometheusURL,
+		Environment: cfg.Environment, Version: app.Version(), InsecureCookies: cfg.MonitorInsecure, Runbook: cfg.QueueRunbook, Prometheus: cfg.PrometheusURL,
 	})
 	if err != nil {
 		return nil, err

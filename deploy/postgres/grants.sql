@@ -17,9 +17,16 @@ GRANT UPDATE (last_seen_at) ON sign_ins TO nphiesq_app;
 GRANT DELETE ON sign_ins, sign_in_starts TO nphiesq_app;                       -- signed out, or its time is over
 GRANT DELETE ON bot_conversations TO nphiesq_app;                              -- the bot was removed from a team
 
--- Questions of people: everything but the messages, which hold personal health data, and who is signed in.
+-- Questions of people: everything but the messages, which hold personal health data, who is signed in, and eligibility_checks.patient_key: whoever
+-- has it can try all national ids until one fits.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO nphiesq_read;
-REVOKE ALL ON messages, sign_ins, sign_in_starts FROM nphiesq_read;
+REVOKE ALL ON messages, sign_ins, sign_in_starts, eligibility_checks FROM nphiesq_read;
+DO $$
+BEGIN
+    EXECUTE (SELECT format('GRANT SELECT (%s) ON eligibility_checks TO nphiesq_read', string_agg(quote_ident(attname), ', '))
+             FROM pg_attribute WHERE attrelid = 'eligibility_checks'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'patient_key');
+END
+$$;
 
 -- Grafana, in which whoever may edit a dashboard may ask anything: only the columns that ours in deploy/grafana show.
 GRANT SELECT ON teams_notifications_unacknowledged_critical TO nphiesq_grafana;

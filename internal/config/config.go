@@ -219,7 +219,7 @@ type Links struct {
 	DocsURL       string `env:"NPHIES_DOCS_URL" doc:"NPHIES documentation."`
 	ClaimLincURL  string `env:"CLAIMLINC_URL" doc:"ClaimLinc."`
 	VaultRunbook  string `env:"VAULT_RUNBOOK_URL" doc:"Runbook for Vault."`
-	QueueRunbook  string `env:"QUEUE_RUNBOOK_URL" alias:"CELERY_RUNBOOK_URL" doc:"Runbook for the queues."`
+	QueueRunbook  string `env:"QUEUE_RUNBOOK_URL" alias:"CELERY_RUNBOOK_URL" doc:"Runbook for the queues. Does it end in /, it is a folder with a page for each kind of dead letter (network.md), as docs/runbooks/dead-letters is, and the monitor leads there."`
 	NPHIESRunbook string `env:"NPHIES_RUNBOOK_URL" doc:"Runbook for NPHIES."`
 }
 

@@ -112,6 +112,7 @@ func (r *Reconciler) Once(ctx context.Context) error {
 	return errors.Join(
 		r.queue.Register(ctx),
 		r.archived(ctx),
+		r.settle(ctx),
 		r.missing(ctx, "claim", r.store.ClaimsToSubmit, r.store.RenewClaim, submission),
 		r.missing(ctx, "eligibility check", r.store.ChecksToSend, r.store.RenewCheck, check),
 		r.missing(ctx, "FHIR task", r.store.FHIRTasksToSend, r.store.RenewFHIRTask, fhirTask),
@@ -477,6 +478,15 @@ func (r *Reconciler) archived(ctx context.Context) error {
 	}
 	r.mirrored = seen
 	return nil
+}
+
+// settle closes the letters of drains that work again: nobody has to decide about them any more.
+func (r *Reconciler) settle(ctx context.Context) error {
+	n, err := r.store.SettleDrains(ctx, tasks.TypeNotify, tasks.TypePage)
+	if n > 0 {
+		r.log.InfoContext(ctx, "dead letters of drains are over: they work again", slog.Int("count", n))
+	}
+	return err
 }
 
 func text(lastErr string) string {

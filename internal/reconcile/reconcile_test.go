@@ -383,3 +383,41 @@ func TestMoreDeadLettersThanAsynqKeeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, many, counts[store.LetterOpen])
 }
+
+// TestADrainThatWorksAgainClosesItsLetter: once something was accepted after the failure; a card of another channel, or of before, closes nothing.
+func TestADrainThatWorksAgainClosesItsLetter(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	letter := func(queue, taskType, reference, id string) uuid.UUID {
+		out, created, _, err := b.store.RecordDeadLetter(ctx, store.DeadLetter{
+			Queue: queue, TaskType: taskType, TaskID: id, Reference: reference, ErrorKind: "internal", FirstFailedAt: b.now, LastFailedAt: b.now,
+		}, nil)
+		require.NoError(t, err)
+		require.True(t, created)
+		return out
+	}
+	sre, pmo, pager := letter(tasks.QueueTeams, tasks.TypeNotify, "SRE", "a"), letter(tasks.QueueTeams, tasks.TypeNotify, "PMO", "b"), letter(tasks.QueuePager, tasks.TypePage, tasks.QueuePager, "c")
+	sent := func(channel string, at time.Time) {
+		_, err := b.pool.Exec(ctx, `INSERT INTO teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, channel, sent_at)
+			VALUES ($1, 'c', 'task.failed', '{SRE}', 'INFO', '', '{}', $2, $3)`, uuid.New(), channel, at)
+		require.NoError(t, err)
+	}
+	states := func() (out [3]store.LetterState) {
+		for i, id := range []uuid.UUID{sre, pmo, pager} {
+			l, err := b.store.DeadLetter(ctx, id)
+			require.NoError(t, err)
+			out[i] = l.State
+		}
+		return out
+	}
+	sent("SRE", b.now.Add(-time.Minute))
+	b.once()
+	require.Equal(t, [3]store.LetterState{store.LetterOpen, store.LetterOpen, store.LetterOpen}, states())
+	sent("SRE", b.now.Add(time.Second))
+	b.once()
+	require.Equal(t, [3]store.LetterState{store.LetterResolved, store.LetterOpen, store.LetterOpen}, states())
+	_, err := b.pool.Exec(ctx, `INSERT INTO pagerduty_events (alert_key, dedup_key, action, routing, created_at, next_attempt_at, sent_at) VALUES ('k', 'k', 'trigger', 'default', $1, $1, $1)`, b.now.Add(time.Second))
+	require.NoError(t, err)
+	b.once()
+	require.Equal(t, [3]store.LetterState{store.LetterResolved, store.LetterOpen, store.LetterResolved}, states())
+}

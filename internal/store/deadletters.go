@@ -146,7 +146,7 @@ func (s *Store) settleDeadLetters(ctx context.Context, tx pgx.Tx, column string,
 	return s.endAlerts(ctx, tx, `dead_letter_id IN (SELECT id FROM dead_letters WHERE state = 'resolved' AND `+column+` = $1)`, id)
 }
 
-// SettleDeadLetter closes the dead letters of a poll or drain: a later run went well.
+// SettleDeadLetter closes the dead letters of a poll: a later run went well. For drains see SettleDrains.
 func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string) error {
 	return s.tx(ctx, "settle dead letter", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `UPDATE dead_letters SET state = 'resolved' WHERE state IN ('open', 'retrying') AND task_type = $1 AND reference = $2 RETURNING id`, taskType, reference)
@@ -159,6 +159,25 @@ func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string
 		}
 		return s.endAlerts(ctx, tx, `dead_letter_id = ANY ($1)`, ids)
 	})
+}
+
+// SettleDrains closes the dead letters of drains that work again: something was accepted after the failure. notify and page are the types
+// of the tasks that drain a channel, and what waits for PagerDuty. It returns how many were closed.
+func (s *Store) SettleDrains(ctx context.Context, notify, page string) (n int, err error) {
+	err = s.tx(ctx, "settle dead letters of drains", func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `UPDATE dead_letters d SET state = 'resolved' WHERE state IN ('open', 'retrying') AND (
+			task_type = $1 AND EXISTS (SELECT FROM teams_notifications n WHERE n.channel = d.reference AND n.sent_at > d.last_failed_at)
+			OR task_type = $2 AND EXISTS (SELECT FROM pagerduty_events e WHERE e.sent_at > d.last_failed_at)) RETURNING id`, notify, page)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if n = len(ids); err != nil || n == 0 {
+			return err
+		}
+		return s.endAlerts(ctx, tx, `dead_letter_id = ANY ($1)`, ids)
+	})
+	return n, err
 }
 
 // LetterFilter chooses dead letters; zero fields choose all.

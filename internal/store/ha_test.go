@@ -299,6 +299,23 @@ func TestLeastRights(t *testing.T) {
 	require.NoError(t, err)
 	_, err = pools["nphiesq_grafana"].Exec(ctx, `SELECT state, created_at, (SELECT count(*) FROM teams_notifications_unacknowledged_critical) FROM claims`)
 	require.NoError(t, err)
+	_, err = pools["nphiesq_read"].Exec(ctx, `SELECT state, count(*) FROM eligibility_checks GROUP BY state`)
+	require.NoError(t, err)
+	// Erasing is for the owner alone.
+	claim, _, err := app.CreateClaim(ctx, newClaim())
+	require.NoError(t, err)
+	_, err = pools["nphiesq_app"].Exec(ctx, `UPDATE claims SET state = 'rejected'`)
+	require.NoError(t, err)
+	nextYear := store.Options{Now: func() time.Time { return time.Now().AddDate(1, 0, 0) }}
+	why := store.Decision{Actor: "nora", Source: "cli", Reason: "test"}
+	_, err = store.New(pools["nphiesq_app"], nextYear).EraseClaim(ctx, claim.ID, why)
+	require.True(t, fault.Is(err, fault.Config), "%v", err)
+	require.ErrorContains(t, err, "lacks a right")
+	owner, err := store.Open(ctx, dsn("nphiesq_owner"), 2)
+	require.NoError(t, err)
+	t.Cleanup(owner.Close)
+	_, err = store.New(owner, nextYear).EraseClaim(ctx, claim.ID, why)
+	require.NoError(t, err)
 	refused := map[string][]string{
 		"nphiesq_app": {
 			`UPDATE messages SET body = ''`, `UPDATE claim_responses SET state = 'approved'`, `UPDATE operator_actions SET actor = 'x'`, `DELETE FROM messages`,
@@ -309,7 +326,7 @@ func TestLeastRights(t *testing.T) {
 		},
 		"nphiesq_read": {
 			`SELECT count(*) FROM messages`, `SELECT body FROM messages`, `BEGIN READ WRITE; INSERT INTO poll_state (license) VALUES ('x')`,
-			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`,
+			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`, `SELECT patient_key FROM eligibility_checks`, `SELECT * FROM eligibility_checks`,
 		},
 		"nphiesq_grafana": {
 			`SELECT body FROM messages`, `SELECT identifier_value FROM claims`, `SELECT card_payload FROM teams_notifications`, `SELECT actor FROM operator_actions`,

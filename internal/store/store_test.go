@@ -59,12 +59,11 @@ func open(t *testing.T) (*store.Store, *pgxpool.Pool, *clock) {
 	return store.New(pool, store.Options{Router: twoChannels{}, Environment: "test", Now: c.Now}), pool, c
 }
 
-var claimNo = 0
+var claimNo atomic.Int64
 
 func newClaim() store.NewClaim {
-	claimNo++
 	return store.NewClaim{
-		License: "PR-1", Identifier: store.Identifier{System: "http://p.example/claim", Value: fmt.Sprintf("CLM-%d", claimNo)}, Payer: "INS-1", PayerName: "Demo",
+		License: "PR-1", Identifier: store.Identifier{System: "http://p.example/claim", Value: fmt.Sprintf("CLM-%d", claimNo.Add(1))}, Payer: "INS-1", PayerName: "Demo",
 		Type: "professional", SubType: "op", Items: 2, Claimed: decimal.RequireFromString("333.50"), HeaderID: uuid.NewString(), BundleID: uuid.NewString(),
 		SourceHash: "s1", Event: "claim-request", Body: []byte(`{"resourceType":"Bundle"}`),
 	}

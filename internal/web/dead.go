@@ -170,6 +170,16 @@ type letterPage struct {
 	// Decide is true when this user may decide about this letter.
 	Decide bool
 	User   *session
+	// Runbook leads to what to do about letters of this kind, "" for nowhere.
+	Runbook string
+}
+
+// runbook is the address of the runbook for a kind of error.
+func runbook(base, kind string) string {
+	if strings.HasSuffix(base, "/") {
+		return base + kind + ".md"
+	}
+	return base
 }
 
 func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +197,7 @@ func (s *Server) letterPage(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	p.Result = resultOf(r)
+	p.Result, p.Runbook = resultOf(r), runbook(s.opt.Runbook, p.Letter.ErrorKind)
 	p.Decide = p.User.Operator() && p.Letter.State == store.LetterOpen
 	s.render(w, r, http.StatusOK, "letter", "Dead letter", p)
 }

@@ -19,6 +19,26 @@ import (
 	"github.com/claimlinc/nphiesq/internal/web"
 )
 
+// TestALetterLeadsToItsRunbook: to the page of its kind in a folder, to a single page as it is, and nowhere without the setting.
+func TestALetterLeadsToItsRunbook(t *testing.T) {
+	for base, want := range map[string]string{
+		"https://git.example/runbooks/": `href="https://git.example/runbooks/network.md"`,
+		"https://wiki.example/queues":   `href="https://wiki.example/queues"`,
+		"":                              "",
+	} {
+		s := open(t, func(o *web.Options) { o.Runbook = base })
+		letter, _ := s.deadLetter(t, s.claim(t))
+		_, page := s.signIn(t, "vera").get("/dead/" + letter.ID.String())
+		require.Contains(t, page, "network")
+		if want == "" {
+			require.NotContains(t, page, "the runbook")
+			continue
+		}
+		require.Contains(t, page, want)
+		require.Contains(t, page, "What to do about it: the runbook")
+	}
+}
+
 func TestEveryPage(t *testing.T) {
 	s := open(t)
 	ctx := t.Context()

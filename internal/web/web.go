@@ -39,6 +39,8 @@ type Options struct {
 	Log      *slog.Logger
 	// Environment and Version are shown at the foot of each page.
 	Environment, Version string
+	// Runbook is where the runbook of dead letters is, "" for nowhere. One that ends in / is a folder with a page for each kind of error.
+	Runbook string
 	// Core carries out decisions; nil makes one that escalates in the order of actions.DefaultChain and pages nobody.
 	Core *actions.Core
 	// Roles are what verbs about alerts need.
