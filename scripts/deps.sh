@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the programs the tests drive are on this machine: Redis, PostgreSQL, Chromium. On Debian as root it installs
-# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards.
-# With CI set also Alertmanager, whose messages are taken, and Prometheus: promtool and amtool check deploy/prometheus.
+# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards, systemd and
+# shellcheck for make deploy-check. With CI set also Alertmanager, whose messages are taken, and Prometheus: promtool and amtool check deploy/prometheus.
 set -eu
 
 missing="" packages=""
@@ -27,6 +27,8 @@ for x in "$@"; do
 		;;
 	prometheus) want promtool prometheus promtool ;;
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
+	systemd) want systemd systemd systemd-analyze ;;
+	shellcheck) want shellcheck shellcheck shellcheck ;;
 	npm) want npm "nodejs npm" npm ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
 	esac
