@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the programs the tests drive are on this machine: Redis, PostgreSQL, Chromium. On Debian as root it installs
-# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards, systemd and
-# shellcheck for make deploy-check.
+# what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards,
+# systemd and shellcheck for make deploy-check.
 # With CI set also Alertmanager, whose messages are taken.
 set -eu
 
