@@ -18,6 +18,7 @@ type Alert struct {
 	Receiver  string    `json:"receiver,omitempty"`
 	Summary   string    `json:"summary,omitempty"` // safe text
 	Detail    string    `json:"detail,omitempty"`  // its description, safe text
+	Runbook   string    `json:"runbook,omitempty"` // address of what to do about it
 }
 
 func routeAlert(d Alert, p Priority, s []Stakeholder) (Priority, []Stakeholder) {
@@ -35,6 +36,10 @@ func buildAlert(d Alert, e Event, l Links) content {
 	if d.Subject != "" {
 		object += " · " + mask(d.Subject)
 	}
+	actions := fleetActions(l, l.Monitor)
+	if usable(d.Runbook) {
+		actions[0] = action{"Runbook", d.Runbook}
+	}
 	return content{
 		object:  object,
 		counter: plain(mask(d.Value)),
@@ -50,6 +55,6 @@ func buildAlert(d Alert, e Event, l Links) content {
 			may("Receiver", d.Receiver),
 		},
 		detail:  []block{free("Summary", d.Summary), free("Description", d.Detail)},
-		actions: fleetActions(l, l.Monitor),
+		actions: actions,
 	}
 }

@@ -71,7 +71,7 @@ var arabic = map[phrase]string{ //nolint:gosec // words, among them "token" and 
 	"The work behind it is given up for good, and the claim ends in error. A reason is needed.": "يُتخلى نهائيًا عن العمل المرتبط بها وتنتهي المطالبة بخطأ. يلزم ذكر السبب.",
 	"Claim": "المطالبة", "ClaimLinc": "ClaimLinc", "Details": "التفاصيل", "Grafana": "Grafana", "Kibana": "Kibana",
 	"NPHIES docs": "وثائق نفيس", "NPHIES portal": "بوابة نفيس", "NPHIES runbook": "دليل نفيس", "NPHIES status": "حالة نفيس",
-	"Queue runbook": "دليل الطوابير", "Vault runbook": "دليل Vault",
+	"Queue runbook": "دليل الطوابير", "Runbook": "دليل المعالجة", "Vault runbook": "دليل Vault",
 
 	// Words and sentences in values.
 	"eligibility": "التحقق من الأهلية", "submission": "الإرسال", "poll": "جلب الردود", "status check": "الاستعلام عن الحالة", "cancellation": "الإلغاء",

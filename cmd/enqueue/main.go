@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/nphiesclient"
@@ -27,7 +28,7 @@ import (
 // cli is the grammar of the command line.
 type cli struct {
 	Output  string           `enum:"text,json" default:"text" help:"Form of the results on stdout: text or json (one object per line)."`
-	Version kong.VersionFlag `help:"Print the version."`
+	Version kong.VersionFlag `help:"Print version, commit and date."`
 
 	Submit        submitCmd        `cmd:"" help:"Take claims in: claim documents or ready claim-request messages. Prints one line per claim: its id, and queued, exists or invalid."`
 	Priorauth     priorauthCmd     `cmd:"" help:"Take prior authorizations in: claim documents with \"use\": \"preauthorization\", or ready priorauth-request messages."`
@@ -82,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	var c cli
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("enqueue"), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
-		kong.Vars{"version": app.Version()}, kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Vars{"version": build.Get().Line()}, kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Description("Claims and eligibility checks for NPHIES. FILE is a path, or - for standard input; it holds one JSON value, several, an array, or NDJSON.\n\n"+
 			"Exit status: 0 all was done, 1 something was not, 2 wrong usage. Settings come from the environment: see docs/settings.md."))
 	if err != nil {

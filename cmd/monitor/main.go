@@ -15,12 +15,14 @@ import (
 	"syscall"
 
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 )
 
 const usage = `Usage: monitor
        monitor hash
+       monitor health [--live]
 
 Serves pages for people on MONITOR_ADDR until SIGTERM or Ctrl-C: claims, dead letters, notifications, queues, audit trail.
 People sign in with a password (MONITOR_USERS, MONITOR_USERS_FILE), through a provider of single sign-on (OIDC_ISSUER), or either:
@@ -31,10 +33,13 @@ ACTIONS_ADDR serves what may be reached from outside: the pages behind buttons o
 (TEAMS_OUTGOING_TOKEN) and flows (FLOW_AUDIENCE), each only if it is set. MONITOR_HTTP_ADDR serves /metrics and /livez.
 Settings come from the environment: see docs/settings.md.
 
-  --version       print the version
+  --version       print version, commit and date
 
 monitor hash      reads a password (12 to 72 bytes) from the terminal or standard input and prints its bcrypt hash;
                   MONITOR_USERS="amal:operator:<hash>" lets it sign in
+
+monitor health    asks the monitor on this machine, at MONITOR_ADDR, whether it does its work (/readyz), or with --live whether it
+                  lives (/livez)
 
 Exit status: 0 done, 1 failed, 2 wrong usage.
 `
@@ -58,13 +63,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		_, _ = fmt.Fprintf(stderr, "monitor: %v\n\n%s", err, usage)
 		return 2
 	case *showVersion:
-		_, _ = fmt.Fprintln(stdout, app.Version())
+		_, _ = fmt.Fprintln(stdout, build.Get().Line())
 		return 0
 	case fs.Arg(0) == "hash" && fs.NArg() == 1:
 		if err := hash(stdin, stdout, stderr); err != nil {
 			return failed(stderr, err)
 		}
 		return 0
+	case fs.Arg(0) == "health":
+		return app.Health(ctx, "monitor", fs.Args()[1:], stdout, stderr, usage, func(c *config.Config) (string, string) { return "MONITOR_ADDR", c.MonitorAddr })
 	case fs.NArg() > 0:
 		_, _ = fmt.Fprintf(stderr, "monitor: unknown arguments: %s\n\n%s", strings.Join(fs.Args(), " "), usage)
 		return 2

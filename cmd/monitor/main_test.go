@@ -40,7 +40,7 @@ func TestUsage(t *testing.T) {
 		stdout, stderr string
 	}{
 		{[]string{"--help"}, 0, "ACTIONS_ADDR serves", ""},
-		{[]string{"--version"}, 0, "\n", ""},
+		{[]string{"--version"}, 0, " go1.", ""},
 		{[]string{"--nonsense"}, 2, "", "Usage: monitor"},
 		{[]string{"serve"}, 2, "", "unknown arguments: serve"},
 	} {
@@ -126,6 +126,10 @@ func TestServesBothListenersAndStops(t *testing.T) {
 		} {
 			require.Equal(t, want, status(t, url), url)
 		}
+		t.Setenv("MONITOR_ADDR", strings.TrimPrefix(pages, "http://"))
+		var stdout, stderr output
+		require.Zero(t, run(t.Context(), []string{"health"}, nil, &stdout, &stderr), stderr.String())
+		require.Equal(t, "ok\n", stdout.String())
 	})
 	require.Contains(t, log, "monitor stopping")
 	require.NotContains(t, log, strings.TrimPrefix(users, "amal:operator:"))

@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/nphiessim"
 )
 
@@ -56,6 +57,10 @@ type config struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == "certs" {
 		return certs(args[1:], stdout, stderr)
+	}
+	if len(args) == 1 && (args[0] == "--version" || args[0] == "-version") {
+		_, _ = fmt.Fprintln(stdout, build.Get().Line())
+		return exitOK
 	}
 	cfg, err := parse(args, stdout)
 	switch {
@@ -129,7 +134,7 @@ func parse(args []string, stdout io.Writer) (config, error) {
 
 func usage(fs *flag.FlagSet, w io.Writer) {
 	fs.SetOutput(w)
-	_, _ = fmt.Fprint(w, "Usage: nphiessim [flags]\n       nphiessim certs [flags] DIR\n\nServes a stand-in for NPHIES and for Microsoft Teams; certs makes throwaway certificates for mutual TLS.\n\nFlags:\n")
+	_, _ = fmt.Fprint(w, "Usage: nphiessim [flags]\n       nphiessim certs [flags] DIR\n       nphiessim --version\n\nServes a stand-in for NPHIES and for Microsoft Teams; certs makes throwaway certificates for mutual TLS.\n\nFlags:\n")
 	fs.PrintDefaults()
 	_, _ = fmt.Fprint(w, "\nA business identifier that contains one of these chooses what becomes of its message:\n")
 	_ = nphiessim.WriteBehaviours(w)
@@ -186,6 +191,7 @@ func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 		nphiesListener = tls.NewListener(nphiesListener, tlsConfig)
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.Handle("/sim/", sim.Control())
 	mux.Handle("/", sim.NPHIES())
 	base := scheme + nphiesListener.Addr().String()

@@ -14,7 +14,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimlinc/nphiesq/deploy/postgres"
 	"github.com/claimlinc/nphiesq/internal/app"
+	"github.com/claimlinc/nphiesq/internal/build"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/migrations"
@@ -22,18 +26,24 @@ import (
 )
 
 const usage = `Usage: worker [--queues LIST]
-       worker migrate up|down|status|version
+       worker migrate up|down|status|version|grants
+       worker health [--live]
 
 Runs the queues until SIGTERM or Ctrl-C, then finishes what it has begun. Health and metrics are on HTTP_ADDR:
 /livez, /readyz, /metrics. Settings come from the environment: see docs/settings.md.
 
   --queues LIST   queues to run, separated by commas: %s (default: all)
-  --version       print the version
+  --version       print version, commit and date
 
 worker migrate up       applies all missing migrations
 worker migrate down     takes back the newest one
 worker migrate status   lists them
 worker migrate version  prints the version of the database
+worker migrate grants   gives the roles of deploy/postgres/roles.sql their rights on the tables; needed after each up, where
+                        the programs are not the owner
+
+worker health           asks the worker on this machine, at HTTP_ADDR, whether it does its work (/readyz), or with --live whether it
+                        lives (/livez)
 
 Exit status: 0 done, 1 failed, 2 wrong usage.
 `
@@ -59,10 +69,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "worker: %v\n\n%s", err, help)
 		return 2
 	case *showVersion:
-		_, _ = fmt.Fprintln(stdout, app.Version())
+		_, _ = fmt.Fprintln(stdout, build.Get().Line())
 		return 0
 	case fs.Arg(0) == "migrate" && fs.NArg() == 2:
 		return migrate(ctx, fs.Arg(1), stdout, stderr, help)
+	case fs.Arg(0) == "health":
+		return app.Health(ctx, "worker", fs.Args()[1:], stdout, stderr, help, func(c *config.Config) (string, string) { return "HTTP_ADDR", c.HTTPAddr })
 	case fs.NArg() > 0:
 		_, _ = fmt.Fprintf(stderr, "worker: unknown arguments: %s\n\n%s", strings.Join(fs.Args(), " "), help)
 		return 2
@@ -166,9 +178,25 @@ func migrate(ctx context.Context, verb string, stdout, stderr io.Writer, help st
 			_, _ = fmt.Fprintf(stderr, "worker: this program needs version %d: run `worker migrate up`\n", want)
 			return 1
 		}
+	case "grants":
+		if err := grant(ctx, dsn); err != nil {
+			return failed(stderr, err)
+		}
 	default:
 		_, _ = fmt.Fprintf(stderr, "worker: unknown: migrate %s\n\n%s", verb, help)
 		return 2
 	}
 	return 0
+}
+
+func grant(ctx context.Context, dsn string) error {
+	c, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	if _, err = c.Exec(ctx, postgres.Grants); err != nil {
+		return fmt.Errorf("grants: %w", err)
+	}
+	return nil
 }

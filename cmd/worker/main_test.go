@@ -500,7 +500,7 @@ func TestBadStartsSayWhatIsWrong(t *testing.T) {
 		"bad certificate": {map[string]string{"NPHIES_CLIENT_PKCS12_FILE": "/nonexistent.p12"}, nil, 1, "NPHIES_CLIENT_PKCS12_FILE: no file /nonexistent.p12"},
 		"unknown queue":   {nil, []string{"--queues", "other"}, 2, "there are nphies-eligibility, nphies-submit"},
 		"unknown flag":    {nil, []string{"--other"}, 2, "Usage: worker"},
-		"unknown verb":    {nil, []string{"migrate", "sideways"}, 2, "migrate up|down|status|version"},
+		"unknown verb":    {nil, []string{"migrate", "sideways"}, 2, "migrate up|down|status|version|grants"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.env = maps.Clone(good)
@@ -537,9 +537,16 @@ func TestAWorkerWaitsForItsServers(t *testing.T) {
 
 	w := s.begin()
 	waiting(w)
-	_, stderr, code := s.run(nil, "worker", "migrate", "up")
+	s.env["HTTP_ADDR"] = w.addr // the health check of a container has the settings of its program
+	_, stderr, code := s.run(nil, "worker", "health")
+	require.Equal(t, 1, code)
+	require.Contains(t, stderr, "/readyz says 503: waiting: the database is not migrated")
+	stdout, stderr, code := s.run(nil, "worker", "health", "--live")
 	require.Zero(t, code, stderr)
-	testenv.Eventually(t, func() bool { code, _ := w.get("/readyz"); return code == http.StatusOK }, "it goes on")
+	require.Equal(t, "ok\n", stdout)
+	_, stderr, code = s.run(nil, "worker", "migrate", "up")
+	require.Zero(t, code, stderr)
+	testenv.Eventually(t, func() bool { _, _, code := s.run(nil, "worker", "health"); return code == 0 }, "it goes on")
 	w.stop(t)
 }
 

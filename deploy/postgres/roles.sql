@@ -5,7 +5,7 @@ DO $$
 DECLARE
     r text;
 BEGIN
-    FOREACH r IN ARRAY ARRAY ['nphiesq_owner', 'nphiesq_app', 'nphiesq_read'] LOOP
+    FOREACH r IN ARRAY ARRAY ['nphiesq_owner', 'nphiesq_app', 'nphiesq_read', 'nphiesq_grafana'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', r);
         END IF;
@@ -16,6 +16,8 @@ END
 $$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO nphiesq_owner;
-GRANT USAGE ON SCHEMA public TO nphiesq_app, nphiesq_read;
+GRANT USAGE ON SCHEMA public TO nphiesq_app, nphiesq_read, nphiesq_grafana;
 -- A dashboard writes nothing, even where a right was forgotten.
 ALTER ROLE nphiesq_read SET default_transaction_read_only = on;
+ALTER ROLE nphiesq_grafana SET default_transaction_read_only = on;
+ALTER ROLE nphiesq_grafana SET statement_timeout = '30s';

@@ -203,9 +203,10 @@ func condition(m message, a alert) store.Condition {
 		}
 	default:
 		c.Details = cards.Alert{
-			Name: cmp.Or(l["alertname"], "alert"), Severity: l["severity"], Subject: cmp.Or(l["instance"], l["pod"], l["queue"]), Job: cmp.Or(l["job"], l["service"]),
+			Name: cmp.Or(l["alertname"], "alert"), Severity: l["severity"], Subject: cmp.Or(l["instance"], l["pod"], l["queue"], l["license"], l["channel"], l["dependency"]), Job: cmp.Or(l["job"], l["service"]),
 			Namespace: l["namespace"], Since: a.StartsAt, Firing: len(m.Alerts), Value: a.Annotations["value"], Receiver: m.Receiver,
 			Summary: a.Annotations["summary"], Detail: a.Annotations["description"],
+			Runbook: a.Annotations["runbook_url"],
 		}
 		return c // its severity decides by the table
 	}

@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,27 +168,30 @@ func TestWhatCannotBeKeptIsAskedForAgain(t *testing.T) {
 	require.Equal(t, 503, code)
 }
 
-// TestTheRealAlertmanager, where it is installed, is understood.
-func TestTheRealAlertmanager(t *testing.T) {
+// realAlertmanager runs it, where it is installed, and returns a function that gives it an alert; nil where it is not.
+func realAlertmanager(t *testing.T, config string) func(labels map[string]string, ends string) {
+	t.Helper()
 	bin, err := exec.LookPath("prometheus-alertmanager")
 	if err != nil {
 		require.Empty(t, os.Getenv("CI"), "prometheus-alertmanager is missing: apt-get install prometheus-alertmanager")
 		t.Log("left out: prometheus-alertmanager is not installed (Debian: apt-get install prometheus-alertmanager)")
-		return
+		return nil
 	}
-	s, _, srv := site(t)
 	dir := t.TempDir()
 	addr := freeAddr(t)
-	config := dir + "/alertmanager.yml"
-	writeFile(t, config, fmt.Sprintf("route:\n  receiver: nphiesq\n  group_wait: 0s\n  group_interval: 1s\nreceivers:\n- name: nphiesq\n  webhook_configs:\n  - url: %s/api/v1/alertmanager\n    send_resolved: true\n    http_config:\n      authorization:\n        credentials: %s\n", srv.URL, token))
-	cmd := exec.CommandContext(t.Context(), bin, "--config.file="+config, "--storage.path="+dir, "--web.listen-address="+addr, "--cluster.listen-address=")
+	file := dir + "/alertmanager.yml"
+	writeFile(t, file, config)
+	cmd := exec.CommandContext(t.Context(), bin, "--config.file="+file, "--storage.path="+dir, "--web.listen-address="+addr, "--cluster.listen-address=")
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	send := func(ends string) {
+	return func(labels map[string]string, ends string) {
+		t.Helper()
+		l, err := json.Marshal(labels)
+		require.NoError(t, err)
 		testenv.Eventually(t, func() bool {
-			body := `[{"labels":{"alertname":"Real","severity":"critical"},"annotations":{"summary":"s"}` + ends + `}]`
+			body := `[{"labels":` + string(l) + `,"annotations":{"summary":"s"}` + ends + `}]`
 			resp, err := http.Post("http://"+addr+"/api/v2/alerts", "application/json", strings.NewReader(body)) //nolint:noctx // a test
 			if err != nil {
 				return false
@@ -195,16 +200,87 @@ func TestTheRealAlertmanager(t *testing.T) {
 			return resp.StatusCode == 200
 		}, "Alertmanager takes the alert")
 	}
+}
+
+// TestTheRealAlertmanager, where it is installed, is understood.
+func TestTheRealAlertmanager(t *testing.T) {
+	s, _, srv := site(t)
+	send := realAlertmanager(t, fmt.Sprintf("route:\n  receiver: nphiesq\n  group_wait: 0s\n  group_interval: 1s\nreceivers:\n- name: nphiesq\n  webhook_configs:\n  - url: %s/api/v1/alertmanager\n    send_resolved: true\n    http_config:\n      authorization:\n        credentials: %s\n", srv.URL, token))
+	if send == nil {
+		return
+	}
 	firing := func(want int) {
 		testenv.Eventually(t, func() bool {
 			list, err := s.Conditions(t.Context(), false)
 			return err == nil && len(list) == want
 		}, "%d alerts fire", want)
 	}
-	send("")
+	labels := map[string]string{"alertname": "Real", "severity": "critical"}
+	send(labels, "")
 	firing(1)
-	send(`,"endsAt":"` + time.Now().Add(-time.Second).UTC().Format(time.RFC3339) + `"`)
+	send(labels, `,"endsAt":"`+time.Now().Add(-time.Second).UTC().Format(time.RFC3339)+`"`)
 	firing(0)
+}
+
+// TestTheExampleOfAlertmanager, deploy/prometheus/alertmanager.yml, gets alerts here, and those that would feed themselves elsewhere only.
+func TestTheExampleOfAlertmanager(t *testing.T) {
+	s, _, srv := site(t)
+	var mu sync.Mutex
+	outside := map[string]bool{}
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m struct {
+			Alerts []struct{ Labels map[string]string }
+		}
+		_ = json.NewDecoder(r.Body).Decode(&m)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, a := range m.Alerts {
+			outside[a.Labels["alertname"]] = true
+		}
+	}))
+	t.Cleanup(other.Close)
+	body, err := os.ReadFile("../../deploy/prometheus/alertmanager.yml")
+	require.NoError(t, err)
+	file := t.TempDir() + "/token"
+	writeFile(t, file, token+"\n")
+	config := string(body)
+	for what, with := range map[string]string{
+		"http://monitor:8081":                                   srv.URL,
+		"/run/secrets/alertmanager_token":                       file,
+		"group_wait: 30s":                                       "group_wait: 0s",
+		"email_configs:\n      - to: on-call@example.sa":        "webhook_configs:\n      - url: " + other.URL,
+		"  smtp_auth_password_file: /run/secrets/smtp_password": "",
+	} {
+		require.Equal(t, 1, strings.Count(config, what), what)
+		config = strings.Replace(config, what, with, 1)
+	}
+	send := realAlertmanager(t, config)
+	if send == nil {
+		return
+	}
+	send(map[string]string{"alertname": "TeamsOutboxLag", "severity": "critical", "way": "outside"}, "")
+	send(map[string]string{"alertname": "NphiesqNoWorker", "severity": "critical", "way": "both"}, "")
+	send(map[string]string{"alertname": "NphiesqPollsFailing", "severity": "critical"}, "")
+	testenv.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return outside["TeamsOutboxLag"] && outside["NphiesqNoWorker"]
+	}, "two are told outside")
+	var here []string
+	testenv.Eventually(t, func() bool {
+		list, err := s.Conditions(t.Context(), false)
+		here = nil
+		for _, c := range list {
+			var a cards.Alert
+			require.NoError(t, json.Unmarshal(c.Details, &a))
+			require.Equal(t, cards.Critical, c.Priority, a.Name)
+			here = append(here, a.Name)
+		}
+		slices.Sort(here)
+		return err == nil && len(here) >= 2
+	}, "two become cards")
+	require.Equal(t, []string{"NphiesqNoWorker", "NphiesqPollsFailing"}, here)
+	require.NotContains(t, outside, "NphiesqPollsFailing")
 }
 
 // TestWhoTriesTokensIsNotListenedTo for a while.

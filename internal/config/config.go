@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -285,6 +286,12 @@ func LoadFrom(environ map[string]string) (*Config, error) {
 		if v == "" && s.Alias != "" {
 			v = environ[s.Alias]
 		}
+		if v == "" {
+			var err error
+			if v, err = credential(environ[credentialsDirectory], s.Name); err != nil {
+				return nil, err
+			}
+		}
 		if v != "" {
 			known[s.Name] = v
 		}
@@ -301,6 +308,21 @@ func LoadFrom(environ map[string]string) (*Config, error) {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// credentialsDirectory names the folder in which systemd (LoadCredential) shows a service its secrets; Docker and Kubernetes have the like.
+const credentialsDirectory = "CREDENTIALS_DIRECTORY"
+
+// credential reads a setting from the file of its name, without the new line at its end. It is empty when there is none.
+func credential(dir, name string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	body, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the names are ours
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", &SettingError{Name: name, Problem: "cannot be read as a file: " + err.Error()}
+	}
+	return strings.TrimSuffix(string(body), "\n"), nil
 }
 
 // parseErrors turns the library's errors, which name Go fields, into ones that name settings.

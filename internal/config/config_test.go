@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -242,4 +243,20 @@ func TestHalfSetWaysFromTeams(t *testing.T) {
 		require.ErrorContains(t, err, name)
 		require.NotContains(t, err.Error(), "short")
 	}
+}
+
+func TestCredentialsDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for name, body := range map[string]string{"DATABASE_URL": "postgres://db/nphiesq\n", "REDIS_URL": "redis://file/0", "LOG_LEVEL": "", "OTHER": "x"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(body), 0o600))
+	}
+	c, err := config.LoadFrom(map[string]string{"CREDENTIALS_DIRECTORY": dir, "REDIS_URL": "redis://environment/0"})
+	require.NoError(t, err)
+	require.Equal(t, "postgres://db/nphiesq", c.DatabaseURL.Reveal())
+	require.Equal(t, "redis://environment/0", c.RedisURL.Reveal(), "the environment goes first")
+	require.Equal(t, "info", c.LogLevel, "an empty file is not set")
+
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "TEAMS_HMAC_SECRET_KEY"), 0o700))
+	_, err = config.LoadFrom(map[string]string{"CREDENTIALS_DIRECTORY": dir})
+	require.ErrorContains(t, err, "TEAMS_HMAC_SECRET_KEY: cannot be read as a file")
 }

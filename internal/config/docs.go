@@ -35,6 +35,8 @@ func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# Settings\n\nRead from the environment at start. A wrong one stops the start with its name and what is allowed; a variable set to\n" +
 		"empty counts as not set. Durations are seconds (`65`) or carry a unit (`1m5s`). Secrets are never printed.\n" +
+		"What is not in the environment is read from the file of its name in the folder that `CREDENTIALS_DIRECTORY` names, if it is there:\n" +
+		"the credentials of systemd, mounted secrets of Docker and Kubernetes.\n" +
 		"This page is generated from `internal/config` by `make generate`.\n")
 	group := ""
 	for _, s := range Settings() {

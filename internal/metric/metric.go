@@ -142,7 +142,7 @@ func kindOf(name string) Type {
 }
 
 // fewest is how many combinations of labels are made at the start.
-const fewest = 64
+const fewest = 200
 
 // combinations lists all values that the labels can have together, nil when these are many or not known.
 func combinations(labels []Label) [][]string {

@@ -113,7 +113,7 @@ var table = []Row{
 	{Name: "nphies_client_certificate_reloads_total", Type: Counter, Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Times that another client certificate came into use."},
 	{Name: "nphies_client_certificate_failures_total", Type: Counter, Of: worker, Labels: []Label{certified}, When: "a client certificate is in use", Help: "Looks at a new client certificate that cannot be used."},
 
-	{Name: "nphiesq_task_attempts_total", Type: Counter, Of: worker, When: "a task was tried", Labels: []Label{taskType, {Name: "outcome", Values: words(fault.Kinds(), "ok", "revoked")}}, Help: "Attempts at tasks, by type and how they ended (ok, revoked or an error kind)."},
+	{Name: "nphiesq_task_attempts_total", Type: Counter, Of: worker, Labels: []Label{taskType, {Name: "outcome", Values: words(fault.Kinds(), "ok", "revoked")}}, Help: "Attempts at tasks, by type and how they ended (ok, revoked or an error kind)."},
 	{Name: "messaging_process_duration_seconds", Type: Histogram, Unit: "seconds", Of: worker, Labels: []Label{taskType}, Buckets: attemptBuckets, Help: "Time one attempt at a task took."},
 	{Name: "messaging_client_sent_messages_total", Type: Counter, Unit: "tasks", Of: both, Labels: []Label{queue, {Name: "outcome", Values: []string{"ok", "existed", "error"}}}, Help: "Tasks that this process put into queues; existed: one with this id was there already."},
 	{Name: "asynq_queue_size", Type: Gauge, Unit: "tasks", Of: worker, Labels: []Label{queue}, Help: "Tasks in the queue, in all states."},
@@ -124,7 +124,7 @@ var table = []Row{
 	{Name: "asynq_tasks_processed_total", Type: Counter, Of: worker, Labels: []Label{queue}, Help: "Attempts that ended, failed ones included."},
 	{Name: "asynq_tasks_failed_total", Type: Counter, Of: worker, Labels: []Label{queue}, Help: "Attempts that failed."},
 
-	{Name: "teams_notifications_sent_total", Type: Counter, Of: worker, When: "a notification was sent", Labels: []Label{eventType, priority}, Help: "Notifications that Teams accepted, alone or in a digest."},
+	{Name: "teams_notifications_sent_total", Type: Counter, Of: worker, Labels: []Label{eventType, priority}, Help: "Notifications that Teams accepted, alone or in a digest."},
 	{Name: "teams_notifications_failed_total", Type: Counter, Of: worker, Labels: []Label{{Name: "status_code", Values: status.Values, Match: status.Match, Say: status.Say}}, When: "a post failed", Help: "Posts that failed, by HTTP status; none: there was no answer or no webhook."},
 	{Name: "teams_notification_send_duration_seconds", Type: Histogram, Unit: "seconds", Of: worker, Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, Help: "Time of one post, whatever became of it."},
 	{Name: "teams_notifications_total", Type: Counter, Of: worker, When: "a notification was sent or given up", Labels: []Label{channel, eventType, priority, {Name: "outcome", Values: []string{"sent", "sent_in_digest", "given_up", "copied_to_fallback"}}}, Help: "Notifications by what became of them: sent, sent_in_digest, given_up, copied_to_fallback."},
@@ -148,7 +148,7 @@ var table = []Row{
 	{Name: "teams_webhook_problems_total", Type: Counter, Of: worker, Labels: []Label{shown}, When: "webhooks are read from Vault", Help: "Things found in Vault that cannot be used, by stakeholder."},
 	{Name: "teams_webhook_reads_total", Type: Counter, Of: worker, Labels: []Label{{Name: "outcome", Values: words(fault.Kinds(), "ok")}}, When: "webhooks are read from Vault", Help: "Reads of the webhooks from Vault; ok, or the kind of error."},
 
-	{Name: "action_requests_total", Type: Counter, Of: both, When: "a command came", Labels: []Label{source, verb, {Name: "outcome", Values: []string{"applied", "already", "refused"}}}, Help: "Commands about alerts by the way they came and what came of them: applied, already, refused."},
+	{Name: "action_requests_total", Type: Counter, Of: both, Labels: []Label{source, verb, {Name: "outcome", Values: []string{"applied", "already", "refused"}}}, Help: "Commands about alerts by the way they came and what came of them: applied, already, refused."},
 	{Name: "action_auth_failures_total", Type: Counter, Of: both, Labels: []Label{source, {Name: "reason", Match: regexp.MustCompile(`^[a-z_]{1,32}$`), Say: "a word: signature, timestamp, expired, token, tenant, reused_id, …"}}, When: "somebody was not let in", Help: "Calls and links that were not let in, by reason."},
 	{Name: "action_latency_seconds", Type: Histogram, Unit: "seconds", Of: both, Labels: []Label{verb}, Buckets: shortBuckets, Help: "Time one command took."},
 	{Name: "action_time_to_ack_seconds", Type: Histogram, Unit: "seconds", Of: both, Labels: []Label{priority}, Buckets: []float64{30, 60, 120, 300, 600, 1800, 3600, 14400, 43200, 86400}, Help: "Time from the first notification of an alert to its acknowledgement by a person."},

@@ -273,7 +273,7 @@ func TestLeastRights(t *testing.T) {
 	require.NoError(t, migrations.Check(ctx, dsn("nphiesq_app")))
 	require.NoError(t, migrations.Check(ctx, dsn("nphiesq_read")))
 	pools := map[string]*pgxpool.Pool{}
-	for _, role := range []string{"nphiesq_app", "nphiesq_read"} {
+	for _, role := range []string{"nphiesq_app", "nphiesq_read", "nphiesq_grafana"} {
 		pools[role], err = store.Open(ctx, dsn(role), 2)
 		require.NoError(t, err)
 		t.Cleanup(pools[role].Close)
@@ -296,6 +296,8 @@ func TestLeastRights(t *testing.T) {
 		require.NoError(t, err, q)
 	}
 	_, err = pools["nphiesq_read"].Exec(ctx, `SELECT count(*) FROM claims, operator_actions, teams_notifications_unacknowledged_critical`)
+	require.NoError(t, err)
+	_, err = pools["nphiesq_grafana"].Exec(ctx, `SELECT state, created_at, (SELECT count(*) FROM teams_notifications_unacknowledged_critical) FROM claims`)
 	require.NoError(t, err)
 	_, err = pools["nphiesq_read"].Exec(ctx, `SELECT state, count(*) FROM eligibility_checks GROUP BY state`)
 	require.NoError(t, err)
@@ -325,6 +327,10 @@ func TestLeastRights(t *testing.T) {
 		"nphiesq_read": {
 			`SELECT count(*) FROM messages`, `SELECT body FROM messages`, `BEGIN READ WRITE; INSERT INTO poll_state (license) VALUES ('x')`,
 			`BEGIN READ WRITE; DELETE FROM claims`, `SELECT name FROM sign_ins`, `SELECT patient_key FROM eligibility_checks`, `SELECT * FROM eligibility_checks`,
+		},
+		"nphiesq_grafana": {
+			`SELECT body FROM messages`, `SELECT identifier_value FROM claims`, `SELECT card_payload FROM teams_notifications`, `SELECT actor FROM operator_actions`,
+			`SELECT payload FROM dead_letters`, `SELECT name FROM sign_ins`, `BEGIN READ WRITE; DELETE FROM claims`,
 		},
 	}
 	for role, list := range refused {

@@ -78,11 +78,12 @@ func (r *record) Collect(ch chan<- prometheus.Metric) {
 			r.outcomes, err = r.store.Outcomes(ctx)
 			r.counted = time.Now()
 		}
+		r.read, r.values = time.Now(), nil // a failure counts as a reading, too: else each scrape would wait for a database that hangs
 		if err != nil {
 			r.log.WarnContext(ctx, "no figures of the record for the metrics", slog.String("error", err.Error()))
 			return
 		}
-		r.read, r.values = time.Now(), r.all(f, audit)
+		r.values = r.all(f, audit)
 	}
 	for _, v := range r.values {
 		ch <- v

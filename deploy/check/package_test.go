@@ -1,0 +1,117 @@
+package check
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+// TestDebianPackages looks at what the packages take: every file is there, and every file that the deployment page uses on a Debian machine
+// is in one of them.
+func TestDebianPackages(t *testing.T) {
+	var installed []string
+	for _, f := range []string{"../deb/nphiesq.yaml", "../deb/nphiessim.yaml"} {
+		body, err := os.ReadFile(f)
+		require.NoError(t, err)
+		var p struct {
+			Contents []struct {
+				Src, Dst, Type string
+			}
+			Scripts map[string]string
+		}
+		require.NoError(t, yaml.Unmarshal(body, &p))
+		require.NotEmpty(t, p.Contents)
+		for _, s := range p.Scripts {
+			require.FileExists(t, "../../"+s)
+		}
+		for _, c := range p.Contents {
+			if c.Type == "symlink" || strings.HasPrefix(c.Src, "dist/") { // dist/ is made by make deb
+				installed = append(installed, c.Dst)
+				continue
+			}
+			found, err := filepath.Glob("../../" + c.Src)
+			require.NoError(t, err)
+			require.NotEmpty(t, found, "%s: %s", f, c.Src)
+			for _, src := range found {
+				dst := c.Dst
+				if strings.HasSuffix(dst, "/") {
+					dst += filepath.Base(src)
+				}
+				installed = append(installed, dst)
+				if c.Type == "tree" {
+					require.NoError(t, filepath.WalkDir(src, func(path string, _ os.DirEntry, err error) error {
+						installed = append(installed, dst+strings.TrimPrefix(path, src))
+						return err
+					}))
+				}
+			}
+		}
+	}
+	for _, used := range regexp.MustCompile(`/usr/(?:share|lib|bin)/\S*nphies[^\s'"|;]*`).FindAllString(commands(t, "Debian with systemd"), -1) {
+		require.Contains(t, installed, used)
+	}
+	for _, program := range regexp.MustCompile(`\bnphiesq-(?:worker|enqueue|monitor) (?:submit|list|health|hash)`).FindAllString(commands(t, "Debian with systemd"), -1) {
+		require.Contains(t, installed, "/usr/bin/"+strings.Fields(program)[0])
+	}
+}
+
+// commands are those of a section of the deployment page, as the scripts that try it take them. They are in good form.
+func commands(t *testing.T, section string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "../../scripts/doc-blocks.sh", "../../docs/deployment.md", section).Output()
+	require.NoError(t, err)
+	check := exec.CommandContext(t.Context(), "sh", "-n")
+	check.Stdin = strings.NewReader(string(out))
+	problem, err := check.CombinedOutput()
+	require.NoError(t, err, "%s", problem)
+	return string(out)
+}
+
+// TestDeploymentPage fails when the page has a section of commands that nothing tries, or shows commands that no script takes.
+func TestDeploymentPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/deployment.md")
+	require.NoError(t, err)
+	tried := map[string]string{"One host with Docker Compose": "try-image.sh", "Debian with systemd": "try-systemd.sh"}
+	for section, script := range tried {
+		commands(t, section)
+		body, err := os.ReadFile("../../scripts/" + script)
+		require.NoError(t, err)
+		require.Contains(t, string(body), `doc-blocks.sh docs/deployment.md "`+section+`"`)
+	}
+	section := ""
+	inside := false
+	for line := range strings.Lines(string(page)) {
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = !inside
+			if inside && strings.TrimSpace(line) == "```sh" {
+				require.Contains(t, tried, section)
+			}
+		case !inside && strings.HasPrefix(line, "## "):
+			section = strings.TrimSpace(line[3:])
+		}
+	}
+	require.False(t, inside, "a block has no end")
+}
+
+// TestImage looks at the Dockerfile: nothing is run to make the image, and nothing in it runs as root.
+func TestImage(t *testing.T) {
+	body, err := os.ReadFile("../../Dockerfile")
+	require.NoError(t, err)
+	var steps []string
+	for line := range strings.Lines(string(body)) {
+		if f := strings.Fields(line); len(f) > 0 && f[0] != "#" {
+			steps = append(steps, f[0]+" "+f[1])
+		}
+	}
+	require.Equal(t, []string{
+		"FROM scratch", "COPY rootfs/", "USER 65532:65532", "EXPOSE 8080", "HEALTHCHECK --interval=10s", `CMD ["worker"]`,
+		"FROM programs", "COPY demo/", "FROM programs",
+	}, steps)
+}

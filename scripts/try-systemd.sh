@@ -1,0 +1,104 @@
+#!/bin/sh
+# Follows docs/deployment.md, section "Debian with systemd", word for word on a clean Debian with systemd as its first process (a container), and looks
+# at what runs. The engine is that of scripts/engine.sh.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/engine.sh
+name=nphiesq-try-systemd
+finish() {
+	code=$?
+	trap - EXIT INT TERM
+	if [ $code -ne 0 ]; then docker exec $name journalctl --no-pager -n 40 2>/dev/null | cut -c1-260 >&2 || true; fi
+	docker rm -f $name >/dev/null 2>&1 || true
+	engine_end
+	exit $code
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+rm -f dist/*.deb
+make deb >"$tmp/deb.log" 2>&1 || die "make deb: $(tail -5 "$tmp/deb.log")"
+engine
+image=local/systemd:bookworm
+if ! have $image; then
+	base=$(debian)
+	say "making an image with systemd" # which needs shared mounts to hand credentials to services
+	make_image $image <<-EOF
+		FROM $base
+		RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends systemd systemd-sysv && rm -rf /var/lib/apt/lists/*
+		STOPSIGNAL SIGRTMIN+3
+		CMD ["sh", "-c", "mount --make-rshared / && exec /sbin/init"]
+	EOF
+fi
+docker rm -f $name >/dev/null 2>&1 || true
+# Not --privileged, which asks for more than every machine has: units mount, and systemd looks at their user namespaces.
+docker run -d --name $name --cap-add SYS_ADMIN --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cgroupns=host --tmpfs /run --tmpfs /run/lock \
+	-v /sys/fs/cgroup:/sys/fs/cgroup:rw $image >/dev/null
+inside() { docker exec -i -w /root -e DEBIAN_FRONTEND=noninteractive $name "$@"; }
+n=0
+until [ "$(inside systemctl is-system-running 2>/dev/null)" = running ]; do
+	n=$((n + 1))
+	[ $n -lt 60 ] || die "systemd does not come up: $(inside systemctl list-units --failed --no-pager --no-legend)"
+	sleep 0.5
+done
+say "$(inside cat /proc/1/comm), $(inside systemctl --version | head -1), Debian $(inside cat /etc/debian_version)"
+if ! inside systemd-run --quiet --wait -p PrivateUsers=yes true 2>/dev/null; then
+	say "systemd cannot make user namespaces in this container: PrivateUsers= is off in this run, for all units"
+	inside sh -c 'mkdir -p /etc/systemd/system/service.d && printf "[Service]\nPrivateUsers=no\n" >/etc/systemd/system/service.d/no-user-namespaces.conf && systemctl daemon-reload'
+fi
+for deb in dist/*.deb; do docker cp -q "$deb" $name:/root/ 2>/dev/null || docker cp "$deb" $name:/root/; done
+
+say "the commands of docs/deployment.md"
+scripts/doc-blocks.sh docs/deployment.md "Debian with systemd" >"$tmp/commands"
+inside sh -eux <"$tmp/commands" >"$tmp/out" 2>"$tmp/err" || { tail -20 "$tmp/err" >&2; die "a command of docs/deployment.md failed"; }
+grep -E '(queued|approved)' "$tmp/out" || die "no claim in what they printed: $(tail -5 "$tmp/out")"
+grep -q "	approved" "$tmp/out" || die "no claim was approved"
+
+say "what runs"
+for u in nphiesq-worker nphiesq-monitor nphiesq-worker@teams; do
+	[ "$(inside systemctl is-active $u)" = active ] || die "$u is not active"
+	[ "$(inside systemctl is-enabled $u)" = enabled ] || die "$u is not enabled"
+	pid=$(inside systemctl show -p MainPID --value $u)
+	now=$(inside sh -c "stat -c %U /proc/$pid; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status" | tr '\t\n' '  ')
+	[ "$now" = "nphiesq CapEff: 0000000000000000 CapBnd: 0000000000000000 NoNewPrivs: 1 Seccomp: 2 " ] || die "$u: $now"
+	echo "$u: $now exposure $(inside systemd-analyze security --no-pager "$u.service" | sed -n 's/.*Overall exposure level for [^:]*: //p')"
+done
+[ "$(inside systemctl show -p Result --value nphiesq-migrate)" = success ] || die "nphiesq-migrate failed"
+inside systemd-analyze verify nphiesq-worker.service nphiesq-worker@teams.service nphiesq-monitor.service nphiesq-migrate.service nphiessim.service
+inside sh -c 'stat -c "%A %U:%G %n" /etc/nphiesq /etc/nphiesq/*'
+inside sh -eu <<'END'
+test "$(stat -c %a:%U:%G /etc/nphiesq/migrate.env /etc/nphiesq/nphiesq.env /etc/nphiesq/worker-teams.env | tr '\n' ' ')" = "600:root:root 640:root:nphiesq 640:root:nphiesq " || { echo "wrong rights" >&2; exit 1; }
+useradd -m -G nphiesq amal && useradd -m sara
+runuser -u amal -- nphiesq-enqueue list >/dev/null
+if runuser -u sara -- nphiesq-enqueue list 2>/dev/null; then echo "somebody outside the group reads claims" >&2; exit 1; fi
+# A secret as a credential, as the last block of the section has it.
+mkdir /etc/systemd/system/nphiesq-monitor.service.d
+sed -n 's/^DATABASE_URL=//p' /etc/nphiesq/nphiesq.env >/etc/nphiesq/DATABASE_URL
+chmod 0600 /etc/nphiesq/DATABASE_URL
+printf '%s\n' '[Service]' 'UnsetEnvironment=DATABASE_URL' 'LoadCredential=DATABASE_URL:/etc/nphiesq/DATABASE_URL' >/etc/systemd/system/nphiesq-monitor.service.d/credentials.conf
+systemctl daemon-reload
+systemctl restart nphiesq-monitor
+until nphiesq-monitor health 2>/dev/null; do sleep 1; done
+if tr '\0' '\n' <"/proc/$(systemctl show -p MainPID --value nphiesq-monitor)/environ" | grep -q ^DATABASE_URL; then echo "DATABASE_URL is in the environment" >&2; exit 1; fi
+# A monitor that dies comes back by itself.
+kill -9 "$(systemctl show -p MainPID --value nphiesq-monitor)"
+END
+n=0
+until inside nphiesq-monitor health 2>/dev/null; do
+	n=$((n + 1))
+	[ $n -lt 30 ] || die "the monitor does not come back after kill -9"
+	sleep 1
+done
+echo "the monitor came back after kill -9"
+# shellcheck disable=SC2016 # it is for the shell inside
+if inside sh -c 'grep -rl "$(sed -n "s/.*nphiesq_app:\([^@]*\)@.*/\1/p" /etc/nphiesq/nphiesq.env)" /var/log/journal /run/log 2>/dev/null'; then die "the password is in the journal"; fi
+
+say "a stop lets it finish, removal stops all"
+start=$(date +%s)
+inside systemctl stop nphiesq-worker
+[ "$(inside systemctl show -p Result --value nphiesq-worker)/$(inside systemctl show -p ExecMainStatus --value nphiesq-worker)" = success/0 ] || die "the worker did not end well"
+echo "stopped in $(($(date +%s) - start)) s"
+inside apt-get remove -y nphiesq nphiessim >"$tmp/remove.log" 2>&1 || die "removal: $(tail -3 "$tmp/remove.log")"
+if inside pgrep -u nphiesq >/dev/null 2>&1; then die "something still runs after the removal"; fi
+[ "$(inside systemctl list-units --failed --no-legend | grep -c nphies)" = 0 ] || die "failed units: $(inside systemctl list-units --failed --no-legend)"
+say "all of it worked"
