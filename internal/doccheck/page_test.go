@@ -74,7 +74,7 @@ var byScript = sync.OnceValue(func() map[string]bool {
 // pages reads all of the documentation.
 func pages(t *testing.T) []page {
 	t.Helper()
-	names := []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+	names := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
 	for _, dir := range []string{"docs", "examples", "deploy"} {
 		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".md") && !d.IsDir() {
