@@ -7,12 +7,13 @@
 //	sh serve        executed in the background, until the page ends
 //	sh tenant       not executed: it needs something of yours (a Vault, a cluster, a directory of Microsoft's, a terminal)
 //	sh make         targets of the Makefile: they must be there
-//	sh WORD         executed by the script that elsewhere names for WORD
 //	sql             executed against the migrated database, in a transaction that is rolled back
 //	env             settings, one a line: they must exist
 //	json, yaml      parsed
 //	hcl             policies of Vault: their lines must stand in deploy/vault
 //	text, conf      shown
+//
+// A part of a page (below a heading of level 2) is not executed here if a script does: one of scripts/ that takes its blocks with doc-blocks.sh.
 //
 // In all of sh the commands of ours must fit the programs' own grammar, and so must those between backquotes in the text.
 package doccheck

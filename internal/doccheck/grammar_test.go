@@ -143,6 +143,7 @@ var ours = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:bin/)?(?:enqueue|worker|moni
 
 // TestCommandsFitTheGrammar: a misspelt command or flag, in a block or in the text, is noticed, also where it is not executed.
 func TestCommandsFitTheGrammar(t *testing.T) {
+	t.Parallel()
 	g, bad := newGrammar(t), problems{t}
 	require.NotEmpty(t, g.check(t, []string{"enqueue", "dead", "list", "--quee", "x"}), "the check itself")
 	require.NotEmpty(t, g.check(t, []string{"enqueue", "ded", "list"}))

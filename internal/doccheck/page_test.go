@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode"
 
@@ -41,16 +42,39 @@ type heading struct {
 	text  string
 }
 
-// block is a fenced block. lang is the first word behind the fence, kind the rest.
+// block is a fenced block. lang is the first word behind the fence, kind the rest; part is the heading of level 2 that it is below.
 type block struct {
-	lang, kind, text string
-	line             int // of its first line
+	lang, kind, text, part string
+	line                   int // of its first line
 }
+
+// executed reports whether TestCommands executes the block.
+func (b block) executed(p page) bool {
+	return b.lang == "sh" && (b.kind == "" || b.kind == "serve") && !byScript()[p.name+"#"+b.part]
+}
+
+var followed = regexp.MustCompile(`doc-blocks\.sh (\S+) "([^"]+)"`)
+
+// byScript are the parts of pages, as page#heading, whose commands a script of ours executes, since the servers here will not do.
+var byScript = sync.OnceValue(func() map[string]bool {
+	out := map[string]bool{}
+	scripts, _ := filepath.Glob(filepath.Join(root, "scripts/*.sh"))
+	for _, name := range scripts {
+		body, err := os.ReadFile(name)
+		if err != nil {
+			panic(err)
+		}
+		for _, m := range followed.FindAllSubmatch(body, -1) {
+			out[string(m[1])+"#"+string(m[2])] = true
+		}
+	}
+	return out
+})
 
 // pages reads all of the documentation.
 func pages(t *testing.T) []page {
 	t.Helper()
-	names := []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+	names := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
 	for _, dir := range []string{"docs", "examples", "deploy"} {
 		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".md") && !d.IsDir() {
@@ -78,6 +102,7 @@ func read(t *testing.T, name string) page {
 func parse(name string, body []byte) page {
 	p := page{name: name, text: string(body)}
 	line := func(at int) int { return 1 + bytes.Count(body[:at], []byte("\n")) }
+	part := ""
 	last := 1 // where a node without a place of its own is, about
 	doc := goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser().Parse(text.NewReader(body))
 	seen := map[string]int{}
@@ -90,7 +115,7 @@ func parse(name string, body []byte) page {
 		}
 		switch n := n.(type) {
 		case *ast.FencedCodeBlock:
-			b := block{line: last}
+			b := block{line: last, part: part}
 			if n.Info != nil {
 				b.lang, b.kind, _ = strings.Cut(strings.TrimSpace(string(n.Info.Segment.Value(body))), " ")
 			}
@@ -110,6 +135,9 @@ func parse(name string, body []byte) page {
 		case *ast.Heading:
 			h := plain(n, body)
 			p.headings = append(p.headings, heading{n.Level, h})
+			if n.Level <= 2 {
+				part = h
+			}
 			a := anchor(h)
 			if c := seen[a]; c > 0 {
 				p.anchors = append(p.anchors, a+"-"+string(rune('0'+c)))

@@ -14,6 +14,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,10 +87,20 @@ func newSite(t *testing.T, dsn string) *site {
 
 func (s *site) newRedis() string {
 	s.t.Helper()
-	r, err := localserver.Redis(s.t.Context(), "")
+	_, url := s.redisOnPort()
+	return url
+}
+
+// redisOnPort starts a Redis that redis-cli reaches, too.
+func (s *site) redisOnPort(args ...string) (addr, url string) {
+	s.t.Helper()
+	addr = free(s.t)
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(s.t, err)
+	r, err := localserver.Redis(s.t.Context(), "", append([]string{"--bind", "127.0.0.1", "--port", port}, args...)...)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { r.Stop(); _ = os.RemoveAll(r.Dir()) })
-	return localserver.RedisURL(r.Dir())
+	return addr, "redis://" + addr + "/0"
 }
 
 // start runs one of our programs until the test ends.
@@ -154,7 +165,7 @@ at() { echo "@@ $1" >&2; }
 await() { for _ in $(seq 200); do if [ -s "$1" ]; then sleep 0.1; kill -0 "$2"; return; fi; kill -0 "$2" || { cat "$1" >&2; return 1; }; sleep 0.05; done; return 1; }
 `)
 	for _, k := range p.blocks {
-		if k.lang != "sh" || (k.kind != "" && k.kind != "serve") {
+		if !k.executed(p) {
 			continue
 		}
 		n++
@@ -324,12 +335,7 @@ func (s *site) withUsers() {
 	file := filepath.Join(s.dir, "users.acl")
 	text := strings.Replace(strings.ReplaceAll(string(acl), "CHANGE-ME", "before"), "user default off\n", "user default on nopass +ping +info ~* &*\n", 1)
 	require.NoError(s.t, os.WriteFile(file, []byte(text+"user admin on >admin ~* &* +@all\n"), 0o600))
-	addr := free(s.t)
-	_, port, err := net.SplitHostPort(addr)
-	require.NoError(s.t, err)
-	r, err := localserver.Redis(s.t.Context(), "", "--port", port, "--bind", "127.0.0.1", "--aclfile", file)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { r.Stop(); _ = os.RemoveAll(r.Dir()) })
+	addr, _ := s.redisOnPort("--aclfile", file)
 	s.env = append(s.env, "REDIS_URL=redis://nphiesq-worker:before@"+addr+"/0", "ADMIN_REDIS_URL=redis://admin:admin@"+addr, "ADDRESS="+addr, "OLD_PASSWORD=before")
 }
 
@@ -390,12 +396,7 @@ func (quiet) Notify(context.Context, ...string) error { return nil }
 var roles sync.Mutex
 
 func executed(p page) bool {
-	for _, b := range p.blocks {
-		if b.lang == "sh" && (b.kind == "" || b.kind == "serve") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.blocks, func(b block) bool { return b.executed(p) })
 }
 
 // atOnce is how many pages are executed at a time: they wait more than they compute.
@@ -403,6 +404,7 @@ const atOnce = 6
 
 // TestCommands executes the commands of all pages.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	_, err := programs()
 	require.NoError(t, err)
 	n := 0
