@@ -35,6 +35,7 @@ DOCKER  ?= docker
 SBOMS   := go run -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 NFPM    := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 CERTS   ?= /etc/ssl/certs/ca-certificates.crt
+CERTS_COPYRIGHT := /usr/share/doc/ca-certificates/copyright
 
 dist/bin: FORCE
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o dist/bin/ $(SHIPPED:%=./cmd/%)
@@ -54,9 +55,10 @@ image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with 
 	install -D -m 0755 dist/bin/nphiessim dist/image/demo/usr/local/bin/nphiessim
 	install -D -m 0644 $(CERTS) dist/image/rootfs/etc/ssl/certs/ca-certificates.crt
 	install -D -m 0644 -t dist/image/rootfs/usr/share/doc/nphiesq LICENSE dist/THIRD_PARTY_LICENSES dist/sbom/worker.cdx.json dist/sbom/enqueue.cdx.json dist/sbom/monitor.cdx.json
+	test ! -f $(CERTS_COPYRIGHT) || install -m 0644 $(CERTS_COPYRIGHT) dist/image/rootfs/usr/share/doc/nphiesq/ca-certificates.copyright
 	mkdir -p dist/image/demo/usr/share/nphiesq && cp -R examples dist/image/demo/usr/share/nphiesq/
 	for t in production:$(VERSION) production:latest demo:demo; do \
-		$(DOCKER) build -q -f Dockerfile --target $${t%:*} -t $(IMAGE):$${t#*:} \
+		$(DOCKER) build -q -f Dockerfile --platform linux/$(ARCH) --target $${t%:*} -t $(IMAGE):$${t#*:} \
 			--label org.opencontainers.image.title=nphiesq --label org.opencontainers.image.licenses=Apache-2.0 --label org.opencontainers.image.version=$(VERSION) \
 			--label org.opencontainers.image.revision=$(COMMIT) --label org.opencontainers.image.created=$(DATE) dist/image || exit 1; \
 	done

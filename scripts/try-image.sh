@@ -126,5 +126,9 @@ grep -E '^docker compose (stop|down)' "$tmp/commands" | head -1 | sh -eux
 [ "$(look "$worker" '{{.State.ExitCode}}')" = 0 ] || die "the worker ended with $(look "$worker" '{{.State.ExitCode}}')"
 echo "stopped in $(($(date +%s) - start)) s, exit status 0"
 grep -E '^docker compose down' "$tmp/commands" | sh -eux
+say "without the simulator, two workers"
+COMPOSE_FILE=compose.yaml docker compose up -d --wait --scale worker=2 >/dev/null 2>&1 || die "the stack of compose.yaml alone does not come up"
+for i in 1 2; do COMPOSE_FILE=compose.yaml docker compose exec --index $i worker worker health; done
+docker compose down --volumes --timeout 5 >/dev/null 2>&1
 docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' nphiesq
 say "all of it worked"
