@@ -182,6 +182,7 @@ func (p *program) run(ctx context.Context) error {
 	working, rest := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	work.Go(func() { p.web.Run(working) })
+	work.Go(func() { p.app.FollowChannels(working) })
 	defer work.Wait()
 	defer rest()
 	var failure error

@@ -234,6 +234,7 @@ func (p *program) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.reconciler.Run(reconciling) })
 	wg.Go(func() { p.app.Clock.Run(reconciling) })
+	wg.Go(func() { p.app.ShareChannels(reconciling) })
 	wg.Go(func() { p.watch.Run(reconciling) })
 	wg.Go(func() { p.upkeep.Run(reconciling) })
 	wg.Go(func() { p.escalation.Run(reconciling) })

@@ -47,7 +47,8 @@ type App struct {
 	// see WatchWebhooks.
 	Missing []notify.Warning
 
-	hooks map[cards.Stakeholder]notify.Hook // of the settings
+	hooks  map[cards.Stakeholder]notify.Hook // of the settings
+	router *router                           // nil when nobody is to be notified
 }
 
 // Open connects to the record and the schedule and refuses those that cannot be trusted: a database that is not migrated, a
@@ -64,7 +65,11 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 // OpenRecord is Open for programs that can do without the schedule for a while: with Redis away it succeeds and sets RedisAway. What
 // they wish for is in the record, where the workers find it.
 func OpenRecord(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32) (*App, error) {
-	return open(ctx, cfg, log, maxConns)
+	a, err := open(ctx, cfg, log, maxConns)
+	if err == nil {
+		a.readChannels(ctx)
+	}
+	return a, err
 }
 
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns int32) (*App, error) {
@@ -104,7 +109,8 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, maxConns in
 	}
 	o := store.Options{Links: Links(cfg), Environment: cfg.Environment, Now: a.Now}
 	if cfg.Enabled {
-		o.Router = router{a.Directory}
+		a.router = &router{d: a.Directory}
+		o.Router = a.router
 	}
 	a.Store, a.Queue = store.New(a.Pool, o), broker.New(a.Redis)
 	return a, nil
@@ -239,17 +245,6 @@ func (a *App) WatchWebhooks(ctx context.Context, vault notify.KV, trouble func(c
 	defer cancel()
 	_ = w.Refresh(ctx) // it is in the log; Run goes on
 	return w
-}
-
-// router shows the directory to the store.
-type router struct{ d *notify.Directory }
-
-func (r router) Channels(who []cards.Stakeholder) []store.Channel {
-	var out []store.Channel
-	for _, c := range r.d.Channels(who) {
-		out = append(out, store.Channel{Name: c.Name, Stakeholders: c.Stakeholders, Redacted: c.Redacted})
-	}
-	return out
 }
 
 // Links are the language of cards and the addresses on them.

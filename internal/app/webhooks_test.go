@@ -3,15 +3,19 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/cards"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/fault"
 	"github.com/claimlinc/nphiesq/internal/notify"
+	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
 )
 
@@ -94,4 +98,50 @@ func TestWatchWebhooks(t *testing.T) {
 	off, err := openWith(t, map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "x", "TEAMS_WEBHOOK_ENABLED": "false"})
 	require.NoError(t, err)
 	require.Nil(t, off.WatchWebhooks(t.Context(), kv{}, nil, nil), "nobody is to be notified")
+}
+
+// TestOneCardForThoseWhoShareAWebhookInVault: the monitor reads no webhooks, and still writes one notification for two stakeholders whose
+// webhook is one.
+func TestOneCardForThoseWhoShareAWebhookInVault(t *testing.T) {
+	servers := map[string]string{"DATABASE_URL": testenv.DatabaseURL(t), "REDIS_URL": testenv.RedisURL(t), "TEAMS_WEBHOOK_RELOAD": "1"}
+	worker, err := openWith(t, with(servers, map[string]string{"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "x"}))
+	require.NoError(t, err)
+	require.NotNil(t, worker.WatchWebhooks(t.Context(), kv{values: map[string]string{"sre": hookURL, "security_eng": hookURL, "pmo": hookURL + "2"}}, nil, nil))
+	rows := func(a *app.App, key string) (channels []string) {
+		channels, err := a.Store.Tell(t.Context(), store.Event{Key: key, Event: cards.Event{
+			Type: cards.VaultSecretRotatedEvent, CorrelationID: "x", Details: cards.SecretRotation{Path: "p", Version: 1, UsedBy: "test"},
+		}})
+		require.NoError(t, err)
+		return channels
+	}
+	cfg, err := config.LoadFrom(servers)
+	require.NoError(t, err)
+	monitor, err := app.OpenRecord(t.Context(), cfg, testenv.Discard(), 2)
+	require.NoError(t, err)
+	t.Cleanup(monitor.Close)
+	require.Equal(t, []string{"SECURITY_ENG", "SRE"}, rows(monitor, "before"), "nobody has said yet that they share one")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { worker.ShareChannels(ctx) })
+	running.Go(func() { monitor.FollowChannels(ctx) })
+	n := 0
+	testenv.Eventually(t, func() bool {
+		n++
+		return len(rows(monitor, fmt.Sprintf("after %d", n))) == 1
+	}, "the monitor knows what the worker found")
+	cancel()
+	running.Wait()
+	require.Equal(t, rows(worker, "of the worker"), rows(monitor, "of the monitor"))
+
+	later, err := app.OpenRecord(t.Context(), cfg, testenv.Discard(), 2)
+	require.NoError(t, err)
+	t.Cleanup(later.Close)
+	require.Len(t, rows(later, "later"), 1, "enqueue knows it from its start")
+}
+
+func with(a, b map[string]string) map[string]string {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	return out
 }
