@@ -38,6 +38,10 @@ func TestTheFormerTableIsTakenOver(t *testing.T) {
 	require.NoError(t, run("testdata/former.sql"))
 	_, err = migrations.Up(ctx, dsn)
 	require.ErrorIs(t, err, migrations.ErrFormer)
+	require.ErrorIs(t, migrations.Check(ctx, dsn), migrations.ErrNotMigrated)
+	var made bool
+	require.NoError(t, conn.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&made))
+	require.False(t, made, "a refusal and a look change nothing")
 
 	require.NoError(t, run("../deploy/former/aside.sql"))
 	_, err = migrations.Up(ctx, dsn)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -84,9 +85,14 @@ func Up(ctx context.Context, dsn string) ([]string, error) {
 
 // notFormer returns ErrFormer for a database without a migration of ours that has a teams_notifications all the same.
 func notFormer(ctx context.Context, p *goose.Provider, db *sql.DB) error {
-	have, err := p.GetDBVersion(ctx)
-	if err != nil || have > 0 {
+	begun, err := begun(ctx, db)
+	if err != nil {
 		return err
+	}
+	if begun {
+		if have, err := p.GetDBVersion(ctx); err != nil || have > 0 {
+			return err
+		}
 	}
 	var there bool
 	if err := db.QueryRowContext(ctx, `SELECT to_regclass('teams_notifications') IS NOT NULL`).Scan(&there); err != nil {
@@ -96,6 +102,12 @@ func notFormer(ctx context.Context, p *goose.Provider, db *sql.DB) error {
 		return ErrFormer
 	}
 	return nil
+}
+
+// begun reports whether the table of versions is there. goose makes it whenever it is asked for a version, and not every role may.
+func begun(ctx context.Context, db *sql.DB) (there bool, err error) {
+	err = db.QueryRowContext(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&there)
+	return there, err
 }
 
 // Down takes back the newest migration and returns its name; "" when there is none.
@@ -133,22 +145,33 @@ func List(ctx context.Context, dsn string) ([]Status, error) {
 	return out, nil
 }
 
-// Version returns the version of the database (0 when empty) and the newest one this program knows.
+// Version returns the version of the database (0 when empty) and the newest one this program knows. It changes nothing.
 func Version(ctx context.Context, dsn string) (have, want int64, err error) {
 	p, db, err := open(dsn)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer db.Close()
+	begun, err := begun(ctx, db)
+	if err != nil {
+		return 0, 0, err
+	}
+	if !begun {
+		known := p.ListSources()
+		return 0, known[len(known)-1].Version, nil
+	}
 	return p.GetVersions(ctx)
 }
 
-// Check returns ErrNotMigrated when the database lacks a migration. A newer database passes: schema changes expand first, so
+// Check returns ErrNotMigrated when the database lacks a migration, or the rights that follow it. A newer database passes: schema changes expand first, so
 // the former program runs on it.
 func Check(ctx context.Context, dsn string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	have, want, err := Version(ctx, dsn)
+	if pg := (*pgconn.PgError)(nil); errors.As(err, &pg) && pg.Code == "42501" {
+		return fmt.Errorf("%w and `worker migrate grants` (this role may not read its version yet)", ErrNotMigrated)
+	}
 	if err != nil {
 		return err
 	}

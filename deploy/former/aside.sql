@@ -1,6 +1,7 @@
 -- Moves the former system's table teams_notifications, with its indexes, trigger and view, as they are into the schema "former", so that
--- `worker migrate up` can make its own. Run once, as a superuser or the table's owner, in the database that DATABASE_URL will name.
--- Nothing of the former system may be running then. Taking it back: ALTER TABLE former.teams_notifications SET SCHEMA public, and so on.
+-- `worker migrate up` can make its own. Run once, as a superuser, in the database that DATABASE_URL will name, after roles.sql.
+-- That is a database of its own with a copy of the table, or the former database when the former system is over for good: its programs
+-- would write into our table from then on, and roles.sql has closed the database to their roles. Taking it back: ALTER TABLE former.teams_notifications SET SCHEMA public, and so on.
 BEGIN;
 DO $$
 BEGIN

@@ -3,7 +3,7 @@
 -- webhooks (they are credentials), what people wrote (action_data).
 --
 -- Nothing of it is sent, and nobody is asked about it: notifications that nobody had acknowledged are marked as taken over. Those that
--- were not sent come once they are older than three days, since ours tries for so long to send what it could not.
+-- were not sent come once they are older than four days: ours tries for three, so none of them is ever tried.
 INSERT INTO public.teams_notifications (id, correlation_id, event_type, stakeholders, priority, webhook_url, card_payload, sent_at, status_code, retry_count,
     error_message, acknowledged_by, acknowledged_at, action_taken, created_at, updated_at, channel, event_key, summary, dead_at, published_at, alert_key, state)
 SELECT id, correlation_id, regexp_replace(event_type, '^celery\.', ''), upper(stakeholders::text)::text[], upper(priority),

@@ -154,9 +154,9 @@ func free(t *testing.T) string {
 
 var loopback = regexp.MustCompile(`(?:127\.0\.0\.1|localhost):\d{4,5}\b`)
 
-// script puts the blocks of a page together. Ports of loopback addresses become free ones and /tmp a folder of the page, the same
+// together puts the blocks of a page together. Ports of loopback addresses become free ones and /tmp a folder of the page, the same
 // everywhere in it, so that pages do not meet each other or what else runs here.
-func (s *site) script(p page) (text string, n int) {
+func (s *site) together(p page) (text string, n int) {
 	s.t.Helper()
 	ports := map[string]string{}
 	var b strings.Builder
@@ -188,7 +188,7 @@ await() { for _ in $(seq 200); do if [ -s "$1" ]; then sleep 0.1; kill -0 "$2"; 
 // run executes the blocks of a page.
 func (s *site) run(p page) (out string) {
 	s.t.Helper()
-	script, n := s.script(p)
+	script, n := s.together(p)
 	require.NotZero(s.t, n)
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
@@ -254,25 +254,23 @@ func (s *site) get(name string) string {
 var special = map[string]func(t *testing.T, p page){
 	"docs/migration.md": func(t *testing.T, p page) {
 		t.Helper()
-		s := newSite(t, testenv.EmptyDatabaseURL(t))
-		s.env = append(s.env, "FORMER_DATABASE_URL="+former(t), "HTTP_ADDR="+free(t))
+		super := testenv.EmptyDatabaseURL(t)
+		script(t, super, "roles.sql")
+		s := newSite(t, asRole(t, super, "nphiesq_app"))
+		s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"), "FORMER_DATABASE_URL="+former(t), "HTTP_ADDR="+free(t))
 		s.post("examples/claims/50-ready-message.json")                                              // NPHIES knows it from the former system
 		s.start("worker", nil, func(log string) bool { return strings.Contains(log, "migrate up") }) // it waits for the schema
 		require.Contains(t, s.run(p), "\tapproved\n")
+		s.listed()
 	},
 	"docs/runbooks/dead-letters/": deadLetters,
 	"docs/security.md": func(t *testing.T, p page) {
 		t.Helper()
 		s := newSite(t, testenv.DatabaseURL(t))
+		script(t, s.dsn, "roles.sql", "grants.sql")
 		conn, err := pgx.Connect(t.Context(), s.dsn)
 		require.NoError(t, err)
 		defer conn.Close(t.Context())
-		for _, file := range []string{"roles.sql", "grants.sql"} {
-			body, err := os.ReadFile(filepath.Join(root, "deploy/postgres", file))
-			require.NoError(t, err)
-			_, err = conn.Exec(t.Context(), string(body))
-			require.NoError(t, err)
-		}
 		_, err = conn.Exec(t.Context(), `DROP ROLE IF EXISTS nphiesq_app_b`)
 		require.NoError(t, err)
 		s.env = append(s.env, "NEW_DATABASE_URL="+asRole(t, s.dsn, "nphiesq_app_b"))
@@ -284,32 +282,83 @@ var special = map[string]func(t *testing.T, p page){
 	},
 	"docs/data-protection.md": func(t *testing.T, p page) {
 		t.Helper()
-		s := newSite(t, testenv.DatabaseURL(t))
+		super := testenv.EmptyDatabaseURL(t)
+		s := installed(t, super)
 		s.worker()
+		// Another person's number begins with that of the page.
 		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
-enqueue submit --wait examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json
+sed -e 's/"2000000000"/"20000000001"/' -e 's/"iqama"/"mrn"/' -e 's/CLM-DEMO-0001/CLM-OTHER-0001/' examples/claims/01-professional-approved.json >other.json
+grep -q 20000000001 other.json
+enqueue submit --wait examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json other.json
+enqueue eligibility --wait examples/eligibility/01-eligible.json
 `}}})
-		pool, err := pgxpool.New(t.Context(), s.dsn)
+		pool, err := pgxpool.New(t.Context(), super)
 		require.NoError(t, err)
 		defer pool.Close()
 		// One has been over for a month, the other for ten years.
 		_, err = pool.Exec(t.Context(), `ALTER TABLE claims DISABLE TRIGGER claims_updated_at_trigger;
 			UPDATE claims SET adjudicated_at = adjudicated_at - interval '40 days', updated_at = updated_at - interval '40 days' WHERE identifier_value = 'CLM-DEMO-0001';
 			UPDATE claims SET adjudicated_at = adjudicated_at - interval '11 years', updated_at = updated_at - interval '11 years' WHERE identifier_value = 'CLM-DEMO-0002';
-			ALTER TABLE claims ENABLE TRIGGER claims_updated_at_trigger`)
+			UPDATE claims SET adjudicated_at = adjudicated_at - interval '40 days', updated_at = updated_at - interval '40 days' WHERE identifier_value = 'CLM-OTHER-0001';
+			ALTER TABLE claims ENABLE TRIGGER claims_updated_at_trigger; ALTER TABLE eligibility_checks DISABLE TRIGGER USER;
+			UPDATE eligibility_checks SET answered_at = answered_at - interval '11 years', updated_at = updated_at - interval '11 years'`)
+		require.NoError(t, err)
+		_, err = store.New(pool, store.Options{}).SaveMessage(t.Context(), store.Message{Direction: store.In, Event: "claim-response", License: "DEMO-PR-0001", Body: []byte(`{"value": "2000000000"}`)})
 		require.NoError(t, err)
 		s.run(p)
 		var left string
-		require.NoError(t, pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(DISTINCT c.identifier_value, ' '), '') FROM messages m JOIN claims c ON c.id = m.claim_id WHERE m.body <> ''`).Scan(&left))
-		require.Empty(t, left, "messages are left of these")
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(DISTINCT coalesce(c.identifier_value, m.event), ' '), '') FROM messages m LEFT JOIN claims c ON c.id = m.claim_id
+			WHERE m.body <> '' AND m.event NOT LIKE 'poll%'`).Scan(&left))
+		require.Equal(t, "CLM-OTHER-0001", left, "messages are left of these")
+		s.listed()
 	},
 	"docs/reliability.md": func(t *testing.T, p page) {
 		t.Helper()
-		s := newSite(t, testenv.DatabaseURL(t))
-		s.env = append(s.env, "NEW_DATABASE_URL="+testenv.EmptyDatabaseURL(t), "NEW_REDIS_URL="+s.newRedis())
+		s, now := installed(t, testenv.EmptyDatabaseURL(t)), testenv.EmptyDatabaseURL(t)
+		s.env = append(s.env, "NEW_SUPERUSER_URL="+now, "NEW_OWNER_URL="+asRole(t, now, "nphiesq_owner"), "NEW_DATABASE_URL="+asRole(t, now, "nphiesq_app"), "NEW_REDIS_URL="+s.newRedis())
 		s.worker()
+		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: "enqueue submit examples/claims/01-professional-approved.json\n"}}})
 		s.run(p)
+		s.env = append(s.env, "DATABASE_URL="+asRole(t, now, "nphiesq_app"))
+		s.listed()
 	},
+}
+
+// script runs scripts of deploy/postgres as the user of dsn.
+func script(t *testing.T, dsn string, files ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	for _, file := range files {
+		body, err := os.ReadFile(filepath.Join(root, "deploy/postgres", file))
+		require.NoError(t, err)
+		_, err = conn.Exec(t.Context(), string(body))
+		require.NoError(t, err, file)
+	}
+}
+
+// installed is a site with roles of least rights in the empty database of a superuser: our tables are nphiesq_owner's (OWNER_URL), the programs
+// are nphiesq_app.
+func installed(t *testing.T, super string) *site {
+	t.Helper()
+	script(t, super, "roles.sql")
+	s := newSite(t, asRole(t, super, "nphiesq_app"))
+	s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"))
+	s.run(page{name: "the installation", blocks: []block{{lang: "sh", text: `
+DATABASE_URL="$OWNER_URL" worker migrate up
+DATABASE_URL="$OWNER_URL" worker migrate grants
+`}}})
+	return s
+}
+
+// listed says that the programs, as their own role, read what the page left behind.
+func (s *site) listed() {
+	s.t.Helper()
+	require.Contains(s.t, s.run(page{name: "the end", blocks: []block{{lang: "sh", text: `
+case "$DATABASE_URL" in *nphiesq_app*) ;; *) exit 1 ;; esac
+enqueue list
+`}}}), "CLM-")
 }
 
 // asRole is dsn with another user. The server trusts everybody, or the role has no password and the test fails.
@@ -427,7 +476,7 @@ func TestCommands(t *testing.T) {
 
 func execute(t *testing.T, p page) {
 	t.Helper()
-	if strings.Contains(p.text, "roles.sql") {
+	if strings.Contains(p.text, "roles.sql") || strings.Contains(p.text, "OWNER_URL") {
 		roles.Lock()
 		defer roles.Unlock()
 	}
