@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -40,6 +42,8 @@ func TestErase(t *testing.T) {
 	var asked uuid.UUID
 	require.NoError(t, pool.QueryRow(ctx, `SELECT message_id FROM fhir_tasks WHERE id = $1`, ask.ID).Scan(&asked))
 	save(store.Message{Direction: store.In, Event: "status-response", ReplyTo: &asked, Body: person})
+	_, err = pool.Exec(ctx, `UPDATE fhir_tasks SET state = 'completed' WHERE id = $1`, ask.ID)
+	require.NoError(t, err)
 	_, err = pool.Exec(ctx, `INSERT INTO poll_answers (message_id, license) VALUES ($1, $2)`, poll, c.License)
 	require.NoError(t, err)
 
@@ -64,6 +68,21 @@ func TestErase(t *testing.T) {
 	_, err = s.EraseClaim(ctx, c.ID, by)
 	require.True(t, fault.Is(err, fault.Conflict), "its letter waits: %v", err)
 	letter("resolved")
+	_, err = pool.Exec(ctx, `UPDATE fhir_tasks SET state = 'submitting' WHERE id = $1`, ask.ID)
+	require.NoError(t, err)
+	_, err = s.EraseClaim(ctx, c.ID, by)
+	require.True(t, fault.Is(err, fault.Conflict), "its payer is being asked: %v", err)
+	require.Contains(t, fault.Of(err).Safe, "status check")
+	_, err = pool.Exec(ctx, `UPDATE fhir_tasks SET state = 'completed' WHERE id = $1`, ask.ID)
+	require.NoError(t, err)
+
+	tx, err := pool.Begin(ctx) // intake of a correction, a cancellation: the row first, then a message
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, `SELECT FROM claims WHERE id = $1 FOR UPDATE`, c.ID)
+	require.NoError(t, err)
+	_, err = s.EraseClaim(ctx, c.ID, by)
+	require.True(t, fault.Is(err, fault.Conflict), "somebody has its row: %v", err)
+	require.NoError(t, tx.Rollback(ctx))
 
 	left := func() (n int) {
 		require.NoError(t, pool.QueryRow(ctx, `SELECT count(*) FROM messages WHERE position('Erased Person' IN convert_from(body, 'UTF8')) > 0`).Scan(&n))
@@ -120,4 +139,20 @@ func TestErase(t *testing.T) {
 	var key string
 	require.NoError(t, pool.QueryRow(ctx, `SELECT patient_key FROM eligibility_checks WHERE id = $1`, check.ID).Scan(&key))
 	require.Empty(t, key)
+}
+
+// TestEraseReadsNoWholeTable: messages is the largest table, and an erasure holds it.
+func TestEraseReadsNoWholeTable(t *testing.T) {
+	s, pool, _ := open(t)
+	ctx := t.Context()
+	c := mustClaim(t, s)
+	_, err := pool.Exec(ctx, `INSERT INTO messages (id, license, direction, event, body) SELECT gen_random_uuid(), 'PR-1', 'in', 'x', 'x' FROM generate_series(1, 5000)`)
+	require.NoError(t, err)
+	_, err = pool.Exec(ctx, `ANALYZE messages`)
+	require.NoError(t, err)
+	rows, err := pool.Query(ctx, `EXPLAIN `+store.EraseClaimSQL, c.ID)
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(plan, "\n"), "Seq Scan on messages")
 }

@@ -17,3 +17,6 @@ func ClaimPlace(c Claim) string { return timePlace(c.CreatedAt, c.ID).String() }
 
 // LookAtMost is how many rows are looked at for one page.
 const LookAtMost = lookAtMost
+
+// EraseClaimSQL is the statement that empties the messages about a claim.
+var EraseClaimSQL = emptyAbout(aboutClaim)
