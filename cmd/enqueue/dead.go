@@ -222,13 +222,17 @@ func (e *env) decide(c decideArgs, verb store.BulkVerb) error {
 		return err
 	}
 	defer a.Close()
-	f.Limit = max(c.Limit, 0)
 	if len(c.IDs) > 0 {
-		f.States, f.IDs, f.Limit = nil, c.IDs, 0
+		f.States, f.IDs, c.Limit = nil, c.IDs, 0
 	}
 	chosen, err := a.Store.DeadLetters(e.ctx, f)
 	if err != nil {
 		return err
+	}
+	more := 0
+	if c.Limit > 0 && len(chosen) > c.Limit {
+		more = len(chosen) - c.Limit
+		chosen = chosen[:c.Limit]
 	}
 	for _, id := range c.IDs {
 		if !slices.ContainsFunc(chosen, func(l store.DeadLetter) bool { return l.ID == id }) {
@@ -247,10 +251,13 @@ func (e *env) decide(c decideArgs, verb store.BulkVerb) error {
 				return err
 			}
 		}
+		if more > 0 {
+			e.warn("%d shown, %d more match: --limit 0 chooses all", len(chosen), more)
+		}
 		return nil
 	}
 	core := &actions.Core{Store: a.Store, Queue: a.Queue}
-	return core.Bulk(e.ctx, verb, chosen, c.Rate, store.Decision{Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)}, func(l store.DeadLetter, d store.Decided, err error) error {
+	err = core.Bulk(e.ctx, verb, chosen, c.Rate, store.Decision{Actor: actor(), Source: "cli", Reason: oneLine(c.Reason)}, func(l store.DeadLetter, d store.Decided, err error) error {
 		if err != nil && !d.Applied {
 			return err
 		}
@@ -265,4 +272,8 @@ func (e *env) decide(c decideArgs, verb store.BulkVerb) error {
 		}
 		return e.printLetter(v)
 	})
+	if err == nil && more > 0 {
+		e.warn("%d decided, %d more match: --limit 0 decides all", len(chosen), more)
+	}
+	return err
 }

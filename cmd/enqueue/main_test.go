@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,6 +247,29 @@ func TestInspect(t *testing.T) {
 	_, stderr, code = enq(t, "<html>", "inspect", "-")
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "stdin:1")
+}
+
+// TestAFilterTellsWhatItLeavesOut: a decision about "all of a kind" that takes a hundred says so.
+func TestAFilterTellsWhatItLeavesOut(t *testing.T) {
+	site(t)
+	s := store.New(testenvPool(t), store.Options{})
+	for n := range 2 {
+		_, _, _, err := s.RecordDeadLetter(t.Context(), store.DeadLetter{
+			Queue: tasks.QueuePoll, TaskType: tasks.TypePoll, TaskID: fmt.Sprint("1.poll.", n), License: "PR", Reference: fmt.Sprint("MORE-", n), ErrorKind: "jwt", ErrorText: "away",
+			FirstFailedAt: time.Now(), LastFailedAt: time.Now(),
+		}, nil)
+		require.NoError(t, err)
+	}
+	_, stderr, code := enq(t, "", "dead", "discard", "--error-kind", "jwt", "--reason", "gone", "--limit", "1", "--dry-run")
+	require.Contains(t, out, "would be decided")
+	require.Zero(t, code)
+	require.Contains(t, stderr, "1 shown, 1 more match: --limit 0")
+	_, stderr, code = enq(t, "", "dead", "discard", "--error-kind", "jwt", "--reason", "gone", "--limit", "1")
+	require.Zero(t, code)
+	require.Contains(t, stderr, "1 decided, 1 more match: --limit 0")
+	_, stderr, code = enq(t, "", "dead", "discard", "--error-kind", "jwt", "--reason", "gone", "--limit", "0")
+	require.Zero(t, code)
+	require.Empty(t, stderr)
 }
 
 func TestDeadLettersOnTheCommandLine(t *testing.T) {
