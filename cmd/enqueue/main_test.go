@@ -261,7 +261,6 @@ func TestAFilterTellsWhatItLeavesOut(t *testing.T) {
 		require.NoError(t, err)
 	}
 	_, stderr, code := enq(t, "", "dead", "discard", "--error-kind", "jwt", "--reason", "gone", "--limit", "1", "--dry-run")
-	require.Contains(t, out, "would be decided")
 	require.Zero(t, code)
 	require.Contains(t, stderr, "1 shown, 1 more match: --limit 0")
 	_, stderr, code = enq(t, "", "dead", "discard", "--error-kind", "jwt", "--reason", "gone", "--limit", "1")

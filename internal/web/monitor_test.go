@@ -113,7 +113,7 @@ func TestBodiesOfEveryKindAreReadable(t *testing.T) {
 	s := open(t)
 	v := s.signIn(t, "nora")
 	for body, want := range map[string]string{
-		"":                       "This is no JSON document",
+		"":                       "Nothing is here: it was erased",
 		"<html>503</html>":       "This is no JSON document",
 		`{"a":1}{"b":2}`:         "This is no JSON document",
 		`[1,2,{"x":"<script>"}]`: "As JSON",

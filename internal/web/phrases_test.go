@@ -178,7 +178,7 @@ func TestEveryPhraseHasArabic(t *testing.T) {
 		add(s)
 	}
 	for _, w := range []any{
-		store.BulkRunning, store.BulkDone, store.BulkStopped, "requested", "applied", "already", "refused", "failed", "view", "retry", "discard", "resend", "resume", "cancel", "lost",
+		store.BulkRunning, store.BulkDone, store.BulkStopped, "requested", "applied", "already", "refused", "failed", "view", "retry", "discard", "resend", "resume", "cancel", "lost", "erase",
 		"bulk_retry", "bulk_discard", "bulk_stop", asynqmon.Run, asynqmon.Delete, asynqmon.BatchRun, asynqmon.BatchDelete, asynqmon.Pause, asynqmon.Resume, "queue", "task", "license",
 	} {
 		add(w)
