@@ -15,7 +15,18 @@ import (
 // TestDebianPackages looks at what the packages take: every file is there, and every file that the deployment page uses on a Debian machine
 // is in one of them.
 func TestDebianPackages(t *testing.T) {
-	var installed []string
+	installed := installed(t)
+	for _, used := range regexp.MustCompile(`/usr/(?:share|lib|bin)/\S*nphies[^\s'"|;]*`).FindAllString(commands(t, "Debian with systemd"), -1) {
+		require.Contains(t, installed, used)
+	}
+	for _, program := range regexp.MustCompile(`\bnphiesq-(?:worker|enqueue|monitor) (?:submit|list|health|hash)`).FindAllString(commands(t, "Debian with systemd"), -1) {
+		require.Contains(t, installed, "/usr/bin/"+strings.Fields(program)[0])
+	}
+}
+
+// installed are the paths of what the packages bring.
+func installed(t *testing.T) (installed []string) {
+	t.Helper()
 	for _, f := range []string{"../deb/nphiesq.yaml", "../deb/nphiessim.yaml"} {
 		body, err := os.ReadFile(f)
 		require.NoError(t, err)
@@ -53,12 +64,28 @@ func TestDebianPackages(t *testing.T) {
 			}
 		}
 	}
-	for _, used := range regexp.MustCompile(`/usr/(?:share|lib|bin)/\S*nphies[^\s'"|;]*`).FindAllString(commands(t, "Debian with systemd"), -1) {
-		require.Contains(t, installed, used)
-	}
-	for _, program := range regexp.MustCompile(`\bnphiesq-(?:worker|enqueue|monitor) (?:submit|list|health|hash)`).FindAllString(commands(t, "Debian with systemd"), -1) {
-		require.Contains(t, installed, "/usr/bin/"+strings.Fields(program)[0])
-	}
+	return installed
+}
+
+// TestThePackageHasWhatPagesName: whoever installed it reads its pages there, follows their links from one to the other, and finds the files
+// of deploy/ that the pages' commands name below /usr/share/nphiesq.
+func TestThePackageHasWhatPagesName(t *testing.T) {
+	shipped := installed(t)
+	require.NoError(t, filepath.WalkDir("../../docs", func(path string, d os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".md") {
+			return err
+		}
+		body, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Contains(t, shipped, "/usr/share/doc/nphiesq/"+strings.TrimPrefix(path, "../../docs/"))
+		for _, m := range regexp.MustCompile(`deploy/((?:former|vault|prometheus|grafana|postgres|redis)/[a-z0-9._/-]+\.(?:sql|hcl|yml|yaml|json|acl))`).FindAllStringSubmatch(string(body), -1) {
+			if strings.HasPrefix(m[1], "prometheus/tests/") {
+				continue // for those who change rules
+			}
+			require.Contains(t, shipped, "/usr/share/nphiesq/"+m[1], "%s names it", path)
+		}
+		return nil
+	}))
 }
 
 // commands are those of a section of the deployment page, as the scripts that try it take them. They are in good form.
