@@ -117,7 +117,8 @@ func TestDeploymentPage(t *testing.T) {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			inside = !inside
-			if inside && strings.TrimSpace(line) == "```sh" {
+			if inside && strings.HasPrefix(line, "```sh") && strings.TrimSpace(line) != "```sh tenant" {
+				require.Equal(t, "```sh script", strings.TrimSpace(line), section)
 				require.Contains(t, tried, section)
 			}
 		case !inside && strings.HasPrefix(line, "## "):

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 type grammar struct {
 	bin  string
 	help map[string]string // of the programs that have few flags
+	flag map[string]map[string]bool
 	seen map[string]string
 }
 
@@ -46,12 +47,16 @@ func newGrammar(t *testing.T) *grammar {
 	t.Helper()
 	bin, err := programs()
 	require.NoError(t, err)
-	g := &grammar{bin: bin, help: map[string]string{}, seen: map[string]string{}}
+	g := &grammar{bin: bin, help: map[string]string{}, flag: map[string]map[string]bool{}, seen: map[string]string{}}
 	for name, args := range map[string][][]string{"worker": {{"--help"}}, "monitor": {{"--help"}}, "nphiessim": {{"--help"}, {"certs", "--help"}}} {
 		for _, a := range args {
 			out, err := exec.CommandContext(t.Context(), filepath.Join(bin, name), a...).CombinedOutput()
 			require.NoError(t, err, "%s %v: %s", name, a, out)
 			g.help[name] += string(out)
+		}
+		g.flag[name] = map[string]bool{"help": true}
+		for _, m := range flagName.FindAllStringSubmatch(g.help[name], -1) {
+			g.flag[name][m[1]] = true
 		}
 	}
 	return g
@@ -59,21 +64,82 @@ func newGrammar(t *testing.T) *grammar {
 
 var (
 	placeholder = regexp.MustCompile(`^[A-Z]*…?$|^<[^>]*>…?$|^…`)
+	flagName    = regexp.MustCompile(`(?:^|[\s\[|,(])--?([a-z][a-z0-9-]*)`)
 	subcommand  = regexp.MustCompile(`^[a-z]+$`)
 	// someID is put where a text says ID.
 	someID = "0190a8f0-0000-7000-8000-000000000000"
 )
 
+// carried is the command that another one carries out: within a container, a pod, for each line, as another user.
+func carried(words []string) []string {
+	rest := func(i int) []string { // without the options that come first
+		for i < len(words) && (strings.HasPrefix(words[i], "-") || strings.Contains(words[i], "=")) {
+			i++
+		}
+		return words[min(i, len(words)):]
+	}
+	dashes := slices.Index(words, "--")
+	switch {
+	case words[0] == "xargs" || words[0] == "env" || words[0] == "sudo":
+		words = rest(1)
+	case words[0] == "runuser" && dashes > 0, words[0] == "kubectl" && dashes > 0 && slices.Contains(words[:dashes], "exec"):
+		words = words[dashes+1:]
+	case len(words) > 3 && words[0] == "docker" && words[1] == "compose" && words[2] == "run":
+		words = rest(3) // the service has the program's name, and the program as its entrypoint
+	case len(words) > 3 && words[0] == "docker" && words[1] == "compose" && words[2] == "exec":
+		if words = rest(3); len(words) > 0 {
+			words = words[1:]
+		}
+	default:
+		return words
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	return carried(words)
+}
+
+// units are what is wrong with the units of ours that a command names.
+func units(words []string) string {
+	if words[0] != "systemctl" && words[0] != "journalctl" && words[0] != "systemd-analyze" {
+		return ""
+	}
+	for _, w := range words[1:] {
+		if !strings.HasPrefix(w, "nphies") || strings.ContainsAny(w, "*.…") {
+			continue
+		}
+		name, instance, _ := strings.Cut(w, "@")
+		if instance != "" {
+			name += "@"
+		}
+		if _, err := os.Stat(filepath.Join(root, "deploy/systemd", name+".service")); err != nil {
+			return "there is no unit " + w
+		}
+	}
+	return ""
+}
+
 // check says what is wrong with a command of ours, "" for nothing and for those of others.
 func (g *grammar) check(t *testing.T, words []string) string {
 	t.Helper()
+	if words = carried(words); len(words) == 0 {
+		return ""
+	}
+	if said := units(words); said != "" {
+		return said
+	}
 	name := path.Base(words[0])
+	if short := strings.TrimPrefix(name, "nphiesq-"); short == "enqueue" || g.help[short] != "" {
+		name = short
+	} else if short != name && len(words) > 1 {
+		return "there is no program " + name
+	}
 	if help, ok := g.help[name]; ok {
 		plain := true
 		for _, w := range words[1:] {
 			flag, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
 			switch isFlag := strings.HasPrefix(w, "-"); {
-			case isFlag && flag != "help" && !strings.Contains(help, "-"+flag):
+			case isFlag && !g.flag[name][flag]:
 				return name + " knows no flag " + w
 			case isFlag:
 				plain = false
@@ -139,7 +205,7 @@ func forms(text string) []string {
 	return out
 }
 
-var ours = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:bin/)?(?:enqueue|worker|monitor|nphiessim)(?: |$)`)
+var ours = regexp.MustCompile(`^(?:[A-Z_]+=\S+ )*(?:(?:bin/|nphiesq-)?(?:enqueue|worker|monitor|nphiessim)(?: |$)|(?:systemctl|journalctl|docker compose|kubectl|systemd-analyze) )`)
 
 // TestCommandsFitTheGrammar: a misspelt command or flag, in a block or in the text, is noticed, also where it is not executed.
 func TestCommandsFitTheGrammar(t *testing.T) {
@@ -149,7 +215,14 @@ func TestCommandsFitTheGrammar(t *testing.T) {
 	require.NotEmpty(t, g.check(t, []string{"enqueue", "ded", "list"}))
 	require.NotEmpty(t, g.check(t, []string{"worker", "--queue-names", "x"}))
 	require.NotEmpty(t, g.check(t, []string{"worker", "migrat", "up"}))
+	for _, wrong := range []string{
+		"worker --queue x", "monitor --hel", "nphiesq-worker --queue x", "nphiesq-enqueue ded list", "docker compose exec worker worker helth", "docker compose run --rm -T enqueue submt x",
+		"kubectl -n claims exec deploy/x -- enqueue ded list", "xargs -r enqueue eras x", "systemctl start nphiesq-migrat", "systemctl enable --now nphiesq-wrker@teams", "journalctl -u nphiesq-workers",
+	} {
+		require.NotEmpty(t, g.check(t, strings.Fields(wrong)), wrong)
+	}
 	require.Empty(t, g.check(t, []string{"enqueue", "dead", "retry", "ID…", "--reason", "…"}))
+	require.Empty(t, g.check(t, strings.Fields("systemctl enable --now nphiesq-worker@teams")))
 	n := 0
 	for _, p := range pages(t) {
 		for _, c := range p.code {

@@ -50,12 +50,11 @@ type block struct {
 
 // executed reports whether TestCommands executes the block.
 func (b block) executed(p page) bool {
-	return b.lang == "sh" && (b.kind == "" || b.kind == "serve") && !byScript()[p.name+"#"+b.part]
+	return b.lang == "sh" && (b.kind == "" || b.kind == "serve")
 }
 
-var followed = regexp.MustCompile(`doc-blocks\.sh (\S+) "([^"]+)"`)
-
-// byScript are the parts of pages, as page#heading, whose commands a script of ours executes, since the servers here will not do.
+// byScript are the parts of pages, as page#heading, whose commands a script of ours executes, since the servers here will not do: it calls
+// doc-blocks.sh with them. A mention in a comment is no call.
 var byScript = sync.OnceValue(func() map[string]bool {
 	out := map[string]bool{}
 	scripts, _ := filepath.Glob(filepath.Join(root, "scripts/*.sh"))
@@ -64,8 +63,10 @@ var byScript = sync.OnceValue(func() map[string]bool {
 		if err != nil {
 			panic(err)
 		}
-		for _, m := range followed.FindAllSubmatch(body, -1) {
-			out[string(m[1])+"#"+string(m[2])] = true
+		for _, words := range commands(string(body)) {
+			if len(words) == 3 && words[0] == "scripts/doc-blocks.sh" {
+				out[words[1]+"#"+words[2]] = true
+			}
 		}
 	}
 	return out

@@ -58,11 +58,13 @@ func newSite(t *testing.T, dsn string) *site {
 		require.NoError(t, os.Symlink(full, filepath.Join(s.dir, name)))
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(s.dir, "tmp"), 0o700))
+	// A statement that fails is a command that fails, also where the page lets psql go on.
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, ".psqlrc"), []byte("\\set ON_ERROR_STOP 1\n"), 0o600))
 	s.redis = s.newRedis()
 	psql, err := localserver.PostgresBinary("psql")
 	require.NoError(t, err)
 	s.env = []string{
-		"PATH=" + strings.Join([]string{bin, filepath.Dir(psql), os.Getenv("PATH")}, ":"), "HOME=" + s.dir, "TMPDIR=" + s.dir + "/tmp", "USER=docs", "LANG=C.UTF-8",
+		"PATH=" + strings.Join([]string{bin, filepath.Dir(psql), os.Getenv("PATH")}, ":"), "HOME=" + s.dir, "TMPDIR=" + s.dir + "/tmp", "USER=docs", "LANG=C.UTF-8", "PSQLRC=" + s.dir + "/.psqlrc",
 		"DATABASE_URL=" + s.dsn, "REDIS_URL=" + s.redis, "NPHIES_PROVIDER_LICENSE=DEMO-PR-0001", "NPHIES_POLL_INTERVAL=1", "NPHIES_OFFLINE_RETRY=1", "RECONCILE_INTERVAL=1",
 		"TEAMS_WEBHOOK_ALLOW_INSECURE=true", "TEAMS_RATE_LIMIT_REQUESTS=1200", "TEAMS_RATE_LIMIT_BURST=60", "ENVIRONMENT=docs", "LOG_FORMAT=text",
 	}
@@ -241,7 +243,7 @@ func (s *site) post(file string) {
 
 // get is a variable of the site's environment.
 func (s *site) get(name string) string {
-	for _, v := range s.env {
+	for _, v := range slices.Backward(s.env) {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
 			return value
 		}
@@ -264,6 +266,7 @@ var special = map[string]func(t *testing.T, p page){
 		s.listed()
 	},
 	"docs/runbooks/dead-letters/": deadLetters,
+	"docs/runbooks/":              runbook,
 	"docs/security.md": func(t *testing.T, p page) {
 		t.Helper()
 		s := newSite(t, testenv.DatabaseURL(t))
@@ -333,9 +336,58 @@ func script(t *testing.T, dsn string, files ...string) {
 	for _, file := range files {
 		body, err := os.ReadFile(filepath.Join(root, "deploy/postgres", file))
 		require.NoError(t, err)
-		_, err = conn.Exec(t.Context(), string(body))
+		for range 10 { // another package's tests may change the same roles
+			if _, err = conn.Exec(t.Context(), string(body)); err == nil || !strings.Contains(err.Error(), "concurrently") {
+				break
+			}
+		}
 		require.NoError(t, err, file)
 	}
+}
+
+// own gives the tables of the migrated database of a superuser to nphiesq_owner, and all roles their rights.
+func own(t *testing.T, super string) {
+	t.Helper()
+	script(t, super, "roles.sql")
+	conn, err := pgx.Connect(t.Context(), super)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), `DO $$
+		DECLARE x text;
+		BEGIN
+			FOR x IN SELECT format('TABLE %s', oid::regclass) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
+				UNION ALL SELECT format('FUNCTION %s', oid::regprocedure) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+			LOOP EXECUTE 'ALTER ' || x || ' OWNER TO nphiesq_owner'; END LOOP;
+		END $$`)
+	require.NoError(t, err)
+	script(t, asRole(t, super, "nphiesq_owner"), "grants.sql")
+}
+
+// least is a site whose people have the logins that an installation gives them: nphiesq_app, and the owner's and a superuser's beside it.
+func least(t *testing.T, p page) *site {
+	t.Helper()
+	super := testenv.DatabaseURL(t)
+	func() {
+		if !makesRoles(p) {
+			roles.Lock()
+			defer roles.Unlock()
+		}
+		own(t, super)
+	}()
+	s := newSite(t, asRole(t, super, "nphiesq_app"))
+	s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"), "MONITOR_REDIS_URL="+s.redis)
+	return s
+}
+
+// runbook executes a page about an alert: a worker runs, and whoever acts has the login of enqueue.
+func runbook(t *testing.T, p page) {
+	t.Helper()
+	s := least(t, p)
+	s.withUsers()
+	s.worker()
+	mine := func(user string) string { return strings.Replace(s.get("REDIS_URL"), "nphiesq-worker", user, 1) }
+	s.env = append(s.env, "MONITOR_REDIS_URL="+mine("nphiesq-monitor"), "REDIS_URL="+mine("nphiesq-operator"))
+	s.run(p)
 }
 
 // installed is a site with roles of least rights in the empty database of a superuser: our tables are nphiesq_owner's (OWNER_URL), the programs
@@ -393,7 +445,7 @@ func (s *site) withUsers() {
 func deadLetters(t *testing.T, p page) {
 	t.Helper()
 	ctx := t.Context()
-	s := newSite(t, testenv.DatabaseURL(t))
+	s := least(t, p)
 	s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
 enqueue submit examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json
 enqueue eligibility examples/eligibility/01-eligible.json
@@ -474,16 +526,23 @@ func TestCommands(t *testing.T) {
 	require.Greater(t, n, 5, "few pages have commands: is the search broken?")
 }
 
+// makesRoles reports whether a page, or what prepares it, changes roles of the whole server for as long as it lasts.
+func makesRoles(p page) bool {
+	return strings.Contains(p.text, "roles.sql") || slices.Contains([]string{"docs/data-protection.md"}, p.name)
+}
+
 func execute(t *testing.T, p page) {
 	t.Helper()
-	if strings.Contains(p.text, "roles.sql") || strings.Contains(p.text, "OWNER_URL") {
+	if makesRoles(p) {
 		roles.Lock()
 		defer roles.Unlock()
 	}
-	for name, run := range special {
-		if p.name == name || (strings.HasSuffix(name, "/") && strings.HasPrefix(p.name, name)) {
-			run(t, p)
-			return
+	for dir := p.name; dir != "."; dir = path.Dir(dir) { // the nearest folder
+		for _, name := range []string{dir, dir + "/"} {
+			if run := special[name]; run != nil {
+				run(t, p)
+				return
+			}
 		}
 	}
 	s := newSite(t, testenv.DatabaseURL(t))

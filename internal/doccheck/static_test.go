@@ -34,11 +34,21 @@ func (p problems) at(pg page, line int, format string, args ...any) {
 // TestEveryBlockIsMarked: each block says what it is, and what can be parsed parses.
 func TestEveryBlockIsMarked(t *testing.T) {
 	bad := problems{t}
-	policies := policyLines(t)
+	policies, taken := policyLines(t), map[string]bool{}
+	require.False(t, foreign("enqueue audit verify\nredis-cli ping"), "the check itself")
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
 			switch b.lang + " " + b.kind {
-			case "sh ", "sh serve", "sh tenant", "sh make", "text ", "conf ", "sql ", "env ":
+			case "sh ", "sh serve", "sh make", "text ", "conf ", "sql ", "env ":
+			case "sh tenant":
+				if !foreign(b.text) {
+					bad.at(p, b.line, "nothing in it needs something of yours: mark it `sh`, and it is executed")
+				}
+			case "sh script":
+				at := p.name + "#" + b.part
+				if taken[at] = true; !byScript()[at] {
+					bad.at(p, b.line, "no script takes it: none of scripts/*.sh calls doc-blocks.sh %s %q", p.name, b.part)
+				}
 			case "json ":
 				d := json.NewDecoder(strings.NewReader(b.text))
 				for err := error(nil); !errors.Is(err, io.EOF); {
@@ -68,6 +78,9 @@ func TestEveryBlockIsMarked(t *testing.T) {
 			default:
 				bad.at(p, b.line, "a block of kind %q: want one of those in internal/doccheck/doc.go", strings.TrimSpace(b.lang+" "+b.kind))
 			}
+			if b.lang == "sh" && b.kind != "script" && byScript()[p.name+"#"+b.part] {
+				bad.at(p, b.line, "a script takes this part: mark it `sh script`")
+			}
 			if b.lang == "sh" {
 				if _, err := syntax.NewParser().Parse(strings.NewReader(b.text), ""); err != nil {
 					bad.at(p, b.line, "not a shell's: %v", err)
@@ -75,6 +88,56 @@ func TestEveryBlockIsMarked(t *testing.T) {
 			}
 		}
 	}
+	for at := range byScript() {
+		if !taken[at] {
+			t.Errorf("a script takes the commands of %s, and there are none", at)
+		}
+	}
+}
+
+// foreignTools are commands that need a server, a cluster or a machine that is not here.
+var foreignTools = map[string]bool{
+	"vault": true, "kubectl": true, "helm": true, "docker": true, "systemctl": true, "journalctl": true, "promtool": true, "amtool": true, "celery": true, "rabbitmqctl": true,
+}
+
+// foreign reports whether a block has a command that cannot be executed here: one of foreignTools, a request to a host that is not the
+// loopback, a question to a Sentinel or Cluster, one for a password, a file of a certificate that only the reader has, or files that go
+// where only root may.
+func foreign(text string) bool {
+	for _, words := range commands(text) {
+		args := strings.Join(words[1:], " ")
+		switch words[0] {
+		case "curl":
+			if strings.Contains(args, "://") && !strings.Contains(args, "://127.0.0.1") && !strings.Contains(args, "://localhost") || strings.Contains(args, "…") {
+				return true
+			}
+		case "redis-cli":
+			if strings.Contains(args, "sentinel") || strings.Contains(args, "cluster") {
+				return true
+			}
+		case "psql":
+			if strings.Contains(args, `\password`) {
+				return true
+			}
+		case "openssl":
+			if strings.Contains(args, "-in ") && !strings.Contains(args, "-in /tmp/") {
+				return true
+			}
+		case "cp", "install":
+			if strings.Contains(args, " /etc/") || strings.Contains(args, " /var/") {
+				return true
+			}
+		case "cd", "export", "sed":
+			if strings.Contains(args, "/etc/nphiesq/") {
+				return true
+			}
+		default:
+			if foreignTools[words[0]] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // policyLines are the lines of the policies in deploy/vault.
@@ -131,10 +194,24 @@ func TestLinksLeadSomewhere(t *testing.T) {
 
 var (
 	settingName = regexp.MustCompile(`[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_?…?`)
-	// notSettings look like settings and are others' words.
+	// assigned is a word of capitals that gets a value.
+	assigned = regexp.MustCompile(`\b([A-Z][A-Z0-9_]*[A-Z0-9])=`)
+	// notSettings look like settings and are others' words. It is a closed list: a new word in backquotes is a setting or stands here.
 	notSettings = map[string]string{
 		"OTEL_EXPORTER_OTLP_CERTIFICATE": "of the OpenTelemetry SDK",
 		"NPHIES_INTEGRATION":             "a stakeholder",
+		"ARGS":                           "of the Makefile",
+		"NAME":                           "of the Makefile",
+		"COMPOSE_FILE":                   "of Docker Compose",
+		"CREDENTIALS_DIRECTORY":          "of systemd",
+		"HTTPS_PROXY":                    "of Go",
+		"MONITOR_REDIS_URL":              "of a page: another program's REDIS_URL",
+		"OWNER_URL":                      "of a page: the owner's DATABASE_URL",
+		"SUPERUSER_URL":                  "of a page: a superuser's DATABASE_URL",
+		"TEST_DATABASE_URL":              "of the tests",
+		"TEST_REDIS_URL":                 "of the tests",
+		"THIRD_PARTY_LICENSES":           "a file",
+		"WORKER_QUEUES":                  "of the unit nphiesq-worker",
 		"RUNTIME_ENG":                    "a stakeholder",
 		"SECURITY_ENG":                   "a stakeholder",
 	}
@@ -184,6 +261,16 @@ func TestSettingsExist(t *testing.T) {
 				}
 			}
 		}
+		// Between backquotes no prefix is needed to be taken for a setting.
+		for _, c := range p.code {
+			for _, name := range append(settingName.FindAllString(c.text, -1), firsts(assigned.FindAllStringSubmatch(c.text, -1))...) {
+				stem, open := strings.CutSuffix(name, "…")
+				if known[name] || notSettings[name] != "" || (open || strings.HasSuffix(name, "_") || strings.Contains(c.text, name+"<")) && begins(stem) || strings.Contains(c.text, "…_"+name) {
+					continue
+				}
+				bad.at(p, c.line, "`%s`: there is no setting %s", c.text, name)
+			}
+		}
 		for _, b := range p.blocks {
 			if b.lang != "env" {
 				continue
@@ -199,6 +286,40 @@ func TestSettingsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+func firsts(found [][]string) (out []string) {
+	for _, m := range found {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+var ourPath = regexp.MustCompile(`^(?:docs|deploy|scripts|internal|cmd|examples|migrations|cards|tasks|nphiesclient|asynqmon)/[A-Za-z0-9_@.*/-]+$`)
+
+// goSymbol is what a package of Go has, behind its path.
+var goSymbol = regexp.MustCompile(`\.[A-Z]\w*$`)
+
+// TestNamedFilesExist: a file or folder of the repository that is named is there.
+func TestNamedFilesExist(t *testing.T) {
+	bad, n := problems{t}, 0
+	for _, p := range pages(t) {
+		if p.name == "CHANGELOG.md" {
+			continue // it tells of what was
+		}
+		for _, c := range p.code {
+			if !ourPath.MatchString(c.text) || strings.Contains(c.text, "NAME") {
+				continue
+			}
+			n++
+			found, err := filepath.Glob(filepath.Join(root, goSymbol.ReplaceAllString(c.text, "")))
+			require.NoError(t, err)
+			if len(found) == 0 {
+				bad.at(p, c.line, "there is no %s", c.text)
+			}
+		}
+	}
+	require.Greater(t, n, 20)
 }
 
 // lines numbers the lines of a text from 1.
