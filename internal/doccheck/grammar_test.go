@@ -85,7 +85,9 @@ func carried(words []string) []string {
 	case words[0] == "runuser" && dashes > 0, words[0] == "kubectl" && dashes > 0 && slices.Contains(words[:dashes], "exec"):
 		words = words[dashes+1:]
 	case len(words) > 3 && words[0] == "docker" && words[1] == "compose" && words[2] == "run":
-		words = rest(3) // the service has the program's name, and the program as its entrypoint
+		if words = rest(3); len(words) > 0 && words[0] != "enqueue" { // which is a service of that name with itself as the entrypoint
+			words = words[1:]
+		}
 	case len(words) > 3 && words[0] == "docker" && words[1] == "compose" && words[2] == "exec":
 		if words = rest(3); len(words) > 0 {
 			words = words[1:]

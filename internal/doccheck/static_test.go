@@ -268,7 +268,7 @@ func TestSettingsExist(t *testing.T) {
 				if known[name] || notSettings[name] != "" || (open || strings.HasSuffix(name, "_") || strings.Contains(c.text, name+"<")) && begins(stem) || strings.Contains(c.text, "…_"+name) {
 					continue
 				}
-				bad.at(p, c.line, "`%s`: there is no setting %s", c.text, name)
+				bad.at(p, c.line, "`%s`: there is no setting %s (or put it on the list of others' words)", c.text, name)
 			}
 		}
 		for _, b := range p.blocks {
