@@ -49,7 +49,7 @@ type block struct {
 }
 
 // executed reports whether TestCommands executes the block.
-func (b block) executed(p page) bool {
+func (b block) executed() bool {
 	return b.lang == "sh" && (b.kind == "" || b.kind == "serve")
 }
 

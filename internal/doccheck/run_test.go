@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/claimlinc/nphiesq/deploy/postgres"
 	"github.com/claimlinc/nphiesq/internal/broker"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/fault"
@@ -33,6 +34,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/migrations"
 	"github.com/claimlinc/nphiesq/tasks"
 )
 
@@ -167,7 +169,7 @@ at() { echo "@@ $1" >&2; }
 await() { for _ in $(seq 200); do if [ -s "$1" ]; then sleep 0.1; kill -0 "$2"; return; fi; kill -0 "$2" || { cat "$1" >&2; return 1; }; sleep 0.05; done; return 1; }
 `)
 	for _, k := range p.blocks {
-		if !k.executed(p) {
+		if !k.executed() {
 			continue
 		}
 		n++
@@ -256,7 +258,7 @@ func (s *site) get(name string) string {
 var special = map[string]func(t *testing.T, p page){
 	"docs/migration.md": func(t *testing.T, p page) {
 		t.Helper()
-		super := testenv.EmptyDatabaseURL(t)
+		super := database(t, "")
 		script(t, super, "roles.sql")
 		s := newSite(t, asRole(t, super, "nphiesq_app"))
 		s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"), "FORMER_DATABASE_URL="+former(t), "HTTP_ADDR="+free(t))
@@ -269,8 +271,7 @@ var special = map[string]func(t *testing.T, p page){
 	"docs/runbooks/":              runbook,
 	"docs/security.md": func(t *testing.T, p page) {
 		t.Helper()
-		s := newSite(t, testenv.DatabaseURL(t))
-		script(t, s.dsn, "roles.sql", "grants.sql")
+		s := newSite(t, database(t, "TEMPLATE installed"))
 		conn, err := pgx.Connect(t.Context(), s.dsn)
 		require.NoError(t, err)
 		defer conn.Close(t.Context())
@@ -285,8 +286,7 @@ var special = map[string]func(t *testing.T, p page){
 	},
 	"docs/data-protection.md": func(t *testing.T, p page) {
 		t.Helper()
-		super := testenv.EmptyDatabaseURL(t)
-		s := installed(t, super)
+		s := least(t)
 		s.worker()
 		// Another person's number begins with that of the page.
 		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
@@ -295,7 +295,7 @@ grep -q 20000000001 other.json
 enqueue submit --wait examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json other.json
 enqueue eligibility --wait examples/eligibility/01-eligible.json
 `}}})
-		pool, err := pgxpool.New(t.Context(), super)
+		pool, err := pgxpool.New(t.Context(), s.get("SUPERUSER_URL"))
 		require.NoError(t, err)
 		defer pool.Close()
 		// One has been over for a month, the other for ten years.
@@ -317,7 +317,7 @@ enqueue eligibility --wait examples/eligibility/01-eligible.json
 	},
 	"docs/reliability.md": func(t *testing.T, p page) {
 		t.Helper()
-		s, now := installed(t, testenv.EmptyDatabaseURL(t)), testenv.EmptyDatabaseURL(t)
+		s, now := least(t), database(t, "")
 		s.env = append(s.env, "NEW_SUPERUSER_URL="+now, "NEW_OWNER_URL="+asRole(t, now, "nphiesq_owner"), "NEW_DATABASE_URL="+asRole(t, now, "nphiesq_app"), "NEW_REDIS_URL="+s.newRedis())
 		s.worker()
 		s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: "enqueue submit examples/claims/01-professional-approved.json\n"}}})
@@ -336,44 +336,15 @@ func script(t *testing.T, dsn string, files ...string) {
 	for _, file := range files {
 		body, err := os.ReadFile(filepath.Join(root, "deploy/postgres", file))
 		require.NoError(t, err)
-		for range 10 { // another package's tests may change the same roles
-			if _, err = conn.Exec(t.Context(), string(body)); err == nil || !strings.Contains(err.Error(), "concurrently") {
-				break
-			}
-		}
+		_, err = conn.Exec(t.Context(), string(body))
 		require.NoError(t, err, file)
 	}
 }
 
-// own gives the tables of the migrated database of a superuser to nphiesq_owner, and all roles their rights.
-func own(t *testing.T, super string) {
-	t.Helper()
-	script(t, super, "roles.sql")
-	conn, err := pgx.Connect(t.Context(), super)
-	require.NoError(t, err)
-	defer conn.Close(t.Context())
-	_, err = conn.Exec(t.Context(), `DO $$
-		DECLARE x text;
-		BEGIN
-			FOR x IN SELECT format('TABLE %s', oid::regclass) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
-				UNION ALL SELECT format('FUNCTION %s', oid::regprocedure) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
-			LOOP EXECUTE 'ALTER ' || x || ' OWNER TO nphiesq_owner'; END LOOP;
-		END $$`)
-	require.NoError(t, err)
-	script(t, asRole(t, super, "nphiesq_owner"), "grants.sql")
-}
-
 // least is a site whose people have the logins that an installation gives them: nphiesq_app, and the owner's and a superuser's beside it.
-func least(t *testing.T, p page) *site {
+func least(t *testing.T) *site {
 	t.Helper()
-	super := testenv.DatabaseURL(t)
-	func() {
-		if !makesRoles(p) {
-			roles.Lock()
-			defer roles.Unlock()
-		}
-		own(t, super)
-	}()
+	super := database(t, "TEMPLATE installed")
 	s := newSite(t, asRole(t, super, "nphiesq_app"))
 	s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"), "MONITOR_REDIS_URL="+s.redis)
 	return s
@@ -382,26 +353,12 @@ func least(t *testing.T, p page) *site {
 // runbook executes a page about an alert: a worker runs, and whoever acts has the login of enqueue.
 func runbook(t *testing.T, p page) {
 	t.Helper()
-	s := least(t, p)
+	s := least(t)
 	s.withUsers()
 	s.worker()
 	mine := func(user string) string { return strings.Replace(s.get("REDIS_URL"), "nphiesq-worker", user, 1) }
 	s.env = append(s.env, "MONITOR_REDIS_URL="+mine("nphiesq-monitor"), "REDIS_URL="+mine("nphiesq-operator"))
 	s.run(p)
-}
-
-// installed is a site with roles of least rights in the empty database of a superuser: our tables are nphiesq_owner's (OWNER_URL), the programs
-// are nphiesq_app.
-func installed(t *testing.T, super string) *site {
-	t.Helper()
-	script(t, super, "roles.sql")
-	s := newSite(t, asRole(t, super, "nphiesq_app"))
-	s.env = append(s.env, "SUPERUSER_URL="+super, "OWNER_URL="+asRole(t, super, "nphiesq_owner"))
-	s.run(page{name: "the installation", blocks: []block{{lang: "sh", text: `
-DATABASE_URL="$OWNER_URL" worker migrate up
-DATABASE_URL="$OWNER_URL" worker migrate grants
-`}}})
-	return s
 }
 
 // listed says that the programs, as their own role, read what the page left behind.
@@ -413,11 +370,84 @@ enqueue list
 `}}}), "CLM-")
 }
 
-// asRole is dsn with another user. The server trusts everybody, or the role has no password and the test fails.
+// installation is a server of our own, which trusts every role: a superuser's address of it. Its database "installed" has our tables, as
+// nphiesq_owner's, and the roles with their rights.
+var installation = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	pg, err := localserver.Postgres(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	testenv.OnExit(func() { pg.Stop(); _ = os.RemoveAll(pg.Dir()) })
+	base := localserver.PostgresURL(pg.Dir(), "postgres")
+	if err := execSQL(ctx, base, `CREATE DATABASE installed`); err != nil {
+		return "", err
+	}
+	super := localserver.PostgresURL(pg.Dir(), "installed")
+	body, err := os.ReadFile(filepath.Join(root, "deploy/postgres/roles.sql"))
+	if err != nil {
+		return "", err
+	}
+	if err := execSQL(ctx, super, string(body)); err != nil {
+		return "", err
+	}
+	owner, err := as(super, "nphiesq_owner")
+	if err != nil {
+		return "", err
+	}
+	if _, err := migrations.Up(ctx, owner); err != nil {
+		return "", err
+	}
+	return base, execSQL(ctx, owner, postgres.Grants)
+})
+
+// execSQL executes SQL by a connection of its own.
+func execSQL(ctx context.Context, dsn, sql string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
+// copying is held while a database is copied: its template must be used by nobody.
+var (
+	copying   sync.Mutex
+	databases int
+)
+
+// database makes a database on the server of our own and returns a superuser's address of it. It ends with the server.
+func database(t *testing.T, options string) string {
+	t.Helper()
+	copying.Lock()
+	defer copying.Unlock()
+	base, err := installation()
+	require.NoError(t, err)
+	databases++
+	name := fmt.Sprintf("page%d", databases)
+	require.NoError(t, execSQL(t.Context(), base, `CREATE DATABASE `+name+` `+options))
+	u, err := url.Parse(base)
+	require.NoError(t, err)
+	u.Path = "/" + name
+	return u.String()
+}
+
+// asRole is dsn with another user, at a server that trusts everybody.
 func asRole(t *testing.T, dsn, role string) string {
 	t.Helper()
-	u, err := url.Parse(dsn)
+	out, err := as(dsn, role)
 	require.NoError(t, err)
+	return out
+}
+
+func as(dsn, role string) (string, error) {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return "", err
+	}
 	q := u.Query()
 	if q.Has("user") {
 		q.Set("user", role)
@@ -425,7 +455,7 @@ func asRole(t *testing.T, dsn, role string) string {
 		u.User = url.User(role)
 	}
 	u.RawQuery = q.Encode()
-	return u.String()
+	return u.String(), nil
 }
 
 // withUsers gives the site a Redis on a port, with the users of deploy/redis and an administrator.
@@ -445,7 +475,7 @@ func (s *site) withUsers() {
 func deadLetters(t *testing.T, p page) {
 	t.Helper()
 	ctx := t.Context()
-	s := least(t, p)
+	s := least(t)
 	s.run(page{name: "the start of " + p.name, blocks: []block{{lang: "sh", text: `
 enqueue submit examples/claims/01-professional-approved.json examples/claims/02-pharmacy-approved.json
 enqueue eligibility examples/eligibility/01-eligible.json
@@ -497,7 +527,7 @@ func (quiet) Notify(context.Context, ...string) error { return nil }
 var roles sync.Mutex
 
 func executed(p page) bool {
-	return slices.ContainsFunc(p.blocks, func(b block) bool { return b.executed(p) })
+	return slices.ContainsFunc(p.blocks, func(b block) bool { return b.executed() })
 }
 
 // atOnce is how many pages are executed at a time: they wait more than they compute.
@@ -526,9 +556,9 @@ func TestCommands(t *testing.T) {
 	require.Greater(t, n, 5, "few pages have commands: is the search broken?")
 }
 
-// makesRoles reports whether a page, or what prepares it, changes roles of the whole server for as long as it lasts.
+// makesRoles reports whether a page changes roles, which are the whole server's.
 func makesRoles(p page) bool {
-	return strings.Contains(p.text, "roles.sql") || slices.Contains([]string{"docs/data-protection.md"}, p.name)
+	return strings.Contains(p.text, "roles.sql")
 }
 
 func execute(t *testing.T, p page) {
