@@ -264,10 +264,18 @@ func TestLeastRights(t *testing.T) {
 		_, err = c.Exec(ctx, string(body))
 		require.NoError(t, err)
 	}
-	for range 2 { // again changes nothing
+	for n := range 2 { // again changes nothing
 		script("postgres", "roles.sql")
+		if n == 0 {
+			require.ErrorIs(t, migrations.Check(ctx, dsn("nphiesq_app")), migrations.ErrNotMigrated, "a program that comes before the schema waits for it")
+		}
 		_, err = migrations.Up(ctx, dsn("nphiesq_owner"))
 		require.NoError(t, err)
+		if n == 0 {
+			err = migrations.Check(ctx, dsn("nphiesq_app"))
+			require.ErrorIs(t, err, migrations.ErrNotMigrated, "and for its rights")
+			require.ErrorContains(t, err, "migrate grants")
+		}
 		script("nphiesq_owner", "grants.sql")
 	}
 	require.NoError(t, migrations.Check(ctx, dsn("nphiesq_app")))
