@@ -73,7 +73,7 @@ const (
 )
 
 var table = []Row{
-	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "version", Say: "the version"}}, Help: "Always 1; the version is the label."},
+	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "program", Values: []string{"worker", "monitor"}}, {Name: "version", Say: "the version"}}, Help: "Always 1; the program and its version are the labels."},
 	{Name: "nphiesq_dependency_up", Type: Gauge, Of: both, Labels: []Label{{Name: "dependency", Values: []string{"postgresql", "redis", "vault"}}}, Help: "1 while the server answers, asked at each scrape; vault, only where it is used, while it is unsealed, too."},
 	{Name: "nphiesq_db_connections", Type: Gauge, Unit: "connections", Of: both, Labels: []Label{state}, Help: "Connections to PostgreSQL that this process holds."},
 	{Name: "nphiesq_db_connections_max", Type: Gauge, Unit: "connections", Of: both, Help: "How many connections to PostgreSQL this process may hold."},
@@ -90,6 +90,7 @@ var table = []Row{
 	{Name: "nphiesq_claims_oldest_pending_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{{Name: "use", Values: []string{"claim", "preauthorization"}}}, Help: "Time since the oldest claim without an outcome was taken in (received, submitting, pending, pended); 0 without one."},
 	{Name: "nphiesq_work_oldest_waiting_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{queue}, Help: "How long the oldest work of a queue has been waiting to be done, from the record: not paused, no dead letter. Unlike asynq's latency it does not start anew with the task."},
 	{Name: "nphiesq_dead_letters", Type: Gauge, Unit: "dead letters", Of: worker, Labels: []Label{queue}, Help: "Dead letters that wait for a person."},
+	{Name: "nphiesq_dead_letters_last_hour", Type: Gauge, Unit: "dead letters", Of: worker, Labels: []Label{queue}, Help: "Dead letters that were written in the last hour, decided or not."},
 	{Name: "nphiesq_dead_letters_oldest_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Help: "Time since the oldest of them was written; 0 without one."},
 	{Name: "nphiesq_pauses", Type: Gauge, Of: worker, Labels: []Label{licence, {Name: "scope", Values: []string{"license", "payer"}}}, Help: "What is not sent for now: the licence as a whole, or payers of it (how many)."},
 	{Name: "nphiesq_workers", Type: Gauge, Unit: "processes", Of: worker, Labels: []Label{{Name: "state", Values: []string{"alive", "lost"}}}, Help: "Worker processes by the leases they hold; lost: one that no longer renews its lease and has not given it back."},
@@ -133,6 +134,8 @@ var table = []Row{
 	{Name: "teams_outbox_waiting", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Notifications that wait to be posted."},
 	{Name: "teams_outbox_oldest_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{channel}, Help: "Outbox lag: time since the oldest of them was written; 0 without one."},
 	{Name: "teams_outbox_given_up", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Notifications that were given up and that nobody sent again."},
+	{Name: "teams_outbox_given_up_last_hour", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Notifications that were given up in the last hour."},
+	{Name: "teams_posts_total", Type: Counter, Of: worker, Labels: []Label{channel, {Name: "class", Values: []string{"accepted", "temporary", "ambiguous", "permanent", "config"}}}, Help: "Posts by the class of their answer."},
 	{Name: "teams_delivery_attempts_total", Type: Counter, Of: worker, When: "a notification was posted", Labels: []Label{channel, {Name: "class", Values: []string{"accepted", "temporary", "ambiguous", "permanent", "config"}}, status}, Help: "Posts by the class of their answer and its HTTP status; none: there was no answer."},
 	{Name: "teams_delivery_latency_seconds", Type: Histogram, Unit: "seconds", Of: worker, Labels: []Label{channel}, Buckets: []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}, Help: "Time from the writing of a notification until Teams accepted it."},
 	{Name: "teams_retry_after_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{channel}, When: "Teams asked to wait", Help: "How long Teams last asked to leave the channel alone."},
@@ -156,6 +159,7 @@ var table = []Row{
 	{Name: "pagerduty_events_total", Type: Counter, Of: worker, Labels: []Label{{Name: "action", Values: []string{"trigger", "acknowledge", "resolve"}}, {Name: "outcome", Values: []string{"accepted", "retry", "throttled", "dead", "unknown_to_pagerduty"}}}, Help: "Events sent to PagerDuty, by action and what became of them: accepted, retry, throttled, dead, unknown_to_pagerduty."},
 	{Name: "pagerduty_events_waiting", Type: Gauge, Unit: "events", Of: worker, Help: "Events that wait to be sent to PagerDuty."},
 	{Name: "pagerduty_events_given_up", Type: Gauge, Unit: "events", Of: worker, Help: "Events that PagerDuty never took."},
+	{Name: "pagerduty_events_given_up_last_hour", Type: Gauge, Unit: "events", Of: worker, Help: "Events that were given up in the last hour."},
 	{Name: "audit_chain_valid", Type: Gauge, Of: worker, When: "the trail was checked: at the first start, then each hour", Help: "1 while the audit trail is whole, 0 when a row was changed or removed: see enqueue audit verify."},
 	{Name: "audit_chain_checked_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, When: "the trail was checked", Help: "When the audit trail was last checked from its first row to its last, as Unix time."},
 	{Name: "audit_chain_rows", Type: Gauge, Unit: "rows", Of: worker, When: "the trail was checked", Help: "Rows of the audit trail when it was last checked."},
