@@ -76,7 +76,7 @@ const (
 )
 
 var table = []Row{
-	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "program", Values: []string{string(Worker), string(Monitor)}}, {Name: "version", Match: regexp.MustCompile(`^[A-Za-z0-9.+~_-]{1,64}$`), Say: "the version"}}, Help: "Always 1; program and version are the labels. It is there from the very start, also while the program waits for its servers."},
+	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "program", Values: []string{string(Worker), string(Monitor)}}, {Name: "version", Match: regexp.MustCompile(`^[A-Za-z0-9.+~_-]{1,64}$`), Say: "the version"}}, Help: "Always 1; program and version are the labels. A worker shows it from the very start, also while it waits for its servers."},
 	{Name: "nphiesq_dependency_up", Type: Gauge, Of: both, Labels: []Label{{Name: "dependency", Values: []string{"postgresql", "redis", "vault"}}}, Help: "1 while the server answers, asked at each scrape; vault, only where it is used, while it is unsealed, too."},
 	{Name: "nphiesq_db_connections", Type: Gauge, Unit: "connections", Of: both, Labels: []Label{state}, Help: "Connections to PostgreSQL that this process holds."},
 	{Name: "nphiesq_db_connections_max", Type: Gauge, Unit: "connections", Of: both, Help: "How many connections to PostgreSQL this process may hold."},
