@@ -32,7 +32,7 @@ func TestDebianPackages(t *testing.T) {
 			require.FileExists(t, "../../"+s)
 		}
 		for _, c := range p.Contents {
-			c.Src = strings.TrimPrefix(c.Src, "dist/share/") // copies of what is here
+			c.Src = strings.TrimPrefix(c.Src, "dist/share/")              // copies of what is here
 			if c.Type == "symlink" || strings.HasPrefix(c.Src, "dist/") { // dist/ is made by make deb
 				installed = append(installed, c.Dst)
 				continue
