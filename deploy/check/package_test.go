@@ -32,6 +32,7 @@ func TestDebianPackages(t *testing.T) {
 			require.FileExists(t, "../../"+s)
 		}
 		for _, c := range p.Contents {
+			require.False(t, strings.HasPrefix(c.Dst, "/etc/") || strings.HasPrefix(c.Type, "config"), "%s: dpkg would ask about %s at an upgrade", f, c.Dst)
 			c.Src = strings.TrimPrefix(c.Src, "dist/share/")              // copies of what is here
 			if c.Type == "symlink" || strings.HasPrefix(c.Src, "dist/") { // dist/ is made by make deb
 				installed = append(installed, c.Dst)
