@@ -80,16 +80,20 @@ export ARCH DEB_VERSION
 deb: dist/bin dist/share licenses sbom ## Debian packages of the programs and of the simulator in dist/
 	for p in nphiesq nphiessim; do $(NFPM) package -f deploy/deb/$$p.yaml -p deb -t dist/ || exit 1; done
 
+# The chart of a release names it and its image.
+stamp = sed -i -E 's/^appVersion:.*/appVersion: "$(VERSION)"/; s/^version:.*/version: $(CHART_VERSION)/' $(1)/Chart.yaml
+
 dist: deb ## all that a release has in dist/release: archive, packages, chart, SBOM, licences, SHA256SUMS
 	rm -rf dist/release dist/nphiesq-$(VERSION) && mkdir -p dist/release dist/nphiesq-$(VERSION)/bin
 	cp $(SHIPPED:%=dist/bin/%) dist/nphiesq-$(VERSION)/bin/
-	cp -R LICENSE README.md CHANGELOG.md SECURITY.md .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
+	cp -R LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Dockerfile compose.yaml compose.override.yaml .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
 	rm -rf dist/nphiesq-$(VERSION)/deploy/check
+	$(call stamp,dist/nphiesq-$(VERSION)/deploy/helm/nphiesq)
 	tar -C dist --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c nphiesq-$(VERSION) | gzip -n >dist/release/nphiesq-$(VERSION)-linux-$(ARCH).tar.gz
 	cp dist/nphiesq_$(DEB_VERSION)_$(ARCH).deb dist/nphiessim_$(DEB_VERSION)_$(ARCH).deb dist/THIRD_PARTY_LICENSES dist/release/
 	for p in $(SHIPPED); do cp dist/sbom/$$p.cdx.json dist/release/$$p-$(VERSION).cdx.json || exit 1; done
 	rm -rf dist/nphiesq-$(VERSION) dist/chart && mkdir -p dist/chart && cp -R deploy/helm/nphiesq dist/chart/
-	sed -i -E 's/^appVersion:.*/appVersion: "$(VERSION)"/; s/^version:.*/version: $(CHART_VERSION)/' dist/chart/nphiesq/Chart.yaml
+	$(call stamp,dist/chart/nphiesq)
 	tar -C dist/chart --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --exclude=ci -c nphiesq | gzip -n >dist/release/nphiesq-chart-$(CHART_VERSION).tgz
 	rm -rf dist/chart
 	cd dist/release && sha256sum * >../SHA256SUMS && mv ../SHA256SUMS .
@@ -100,10 +104,13 @@ demo: build ## run everything on this machine; ARGS="--once --report out.json" e
 deps: ## install the servers and the browser that the tests drive (Debian as root), or name them
 	@scripts/deps.sh
 
+gcc: # the race detector needs one
+	@scripts/deps.sh gcc
+
 test: deps ## everything that proves it works, on real servers
 	go test -timeout 9m $(TESTFLAGS) $(PACKAGES)
 
-check: generated lint vet vaultdev deploy-check reproducible ## what CI runs
+check: gcc generated lint vet vaultdev deploy-check reproducible ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on' PACKAGES="$$(go list ./... | grep -v -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) test TESTFLAGS=-shuffle=on PACKAGES="$$(go list ./... | grep -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) rules-check cards-check fuzz bench-once
@@ -191,4 +198,4 @@ clean: ## remove what was made
 
 FORCE: ;
 
-.PHONY: FORCE deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: FORCE gcc deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
