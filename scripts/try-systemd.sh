@@ -102,6 +102,7 @@ state >/tmp/before
 before=$(dpkg-query -W -f '${Version}' nphiesq)
 dpkg-deb -R /root/nphiesq_*.deb /tmp/next
 sed -i "s/^Version: .*/&.next/" /tmp/next/DEBIAN/control
+sed -i '/^$/d' /tmp/next/DEBIAN/conffiles # which says nothing, and dpkg-deb does not take that
 for f in $(find /tmp/next/usr/share/nphiesq /tmp/next/etc /tmp/next/usr/lib/systemd -type f \( -name '*.env' -o -name '*.conf' -o -name '*.service' \) 2>/dev/null); do echo '# another default' >>"$f"; done
 grep -q 'another default' /tmp/next/usr/share/nphiesq/nphiesq.env
 dpkg-deb -b /tmp/next /root/next.deb >/dev/null
