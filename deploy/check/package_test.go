@@ -155,3 +155,17 @@ func TestVersions(t *testing.T) {
 		require.NoError(t, exec.CommandContext(t.Context(), "dpkg", "--compare-versions", debs[i], "lt", debs[i+1]).Run(), "%s < %s", debs[i], debs[i+1])
 	}
 }
+
+// TestCheckAsksForACompiler: make check uses the race detector, so it says or installs what that needs before it begins.
+func TestCheckAsksForACompiler(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^check: gcc `, string(makefile))
+	bare := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "../../scripts/deps.sh", "gcc")
+	cmd.Env = []string{"PATH=" + bare} // without apt-get nothing is installed either
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "not on this machine: gcc")
+	require.Contains(t, string(out), "libc6-dev")
+}
