@@ -32,7 +32,8 @@ ARCH    ?= $(shell go env GOARCH)
 SHIPPED := worker enqueue monitor nphiessim
 IMAGE   ?= nphiesq
 DOCKER  ?= docker
-SBOMS   := go run -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+# Without a C compiler, whether there is one or not.
+SBOMS   := CGO_ENABLED=0 go run -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 NFPM    := go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 CERTS   ?= /etc/ssl/certs/ca-certificates.crt
 CERTS_COPYRIGHT := /usr/share/doc/ca-certificates/copyright
@@ -46,9 +47,17 @@ licenses: ## docs/dependencies.md and the texts, dist/THIRD_PARTY_LICENSES; fail
 
 sbom: dist/bin ## what each shipped program is made of: dist/sbom/*.cdx.json (CycloneDX)
 	@mkdir -p dist/sbom
-	for p in $(SHIPPED); do $(SBOMS) bin -json -std -version $(VERSION) -noserial -notimestamp -output dist/sbom/$$p.cdx.json dist/bin/$$p || exit 1; done
+	for p in $(SHIPPED); do \
+		$(SBOMS) bin -json -std -version $(VERSION) -noserial -notimestamp -output dist/sbom/$$p.cdx.json.new dist/bin/$$p || exit 1; \
+		sed '/^    "tools": \[$$/,/^    \],$$/{/^        "hashes": \[$$/,/^        \],$$/d;}' dist/sbom/$$p.cdx.json.new >dist/sbom/$$p.cdx.json || exit 1; \
+		rm dist/sbom/$$p.cdx.json.new; \
+	done # without the hashes of the tool, which depend on who built it
 
-image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with the simulator, nphiesq:demo
+# Folders that are shipped as they are, with the same rights whatever the umask of who checked them out.
+dist/share: FORCE
+	rm -rf $@ && mkdir -p $@ && cp -R examples docs deploy $@/ && chmod -R u=rwX,go=rX $@
+
+image: dist/bin dist/share licenses sbom ## the container images nphiesq:VERSION and, with the simulator, nphiesq:demo
 	@test -f $(CERTS) || { echo "image: no $(CERTS): install ca-certificates, or name another file with CERTS=" >&2; exit 1; }
 	rm -rf dist/image
 	for p in worker enqueue monitor; do install -D -m 0755 dist/bin/$$p dist/image/rootfs/usr/local/bin/$$p || exit 1; done
@@ -56,31 +65,35 @@ image: dist/bin licenses sbom ## the container images nphiesq:VERSION and, with 
 	install -D -m 0644 $(CERTS) dist/image/rootfs/etc/ssl/certs/ca-certificates.crt
 	install -D -m 0644 -t dist/image/rootfs/usr/share/doc/nphiesq LICENSE dist/THIRD_PARTY_LICENSES dist/sbom/worker.cdx.json dist/sbom/enqueue.cdx.json dist/sbom/monitor.cdx.json
 	test ! -f $(CERTS_COPYRIGHT) || install -m 0644 $(CERTS_COPYRIGHT) dist/image/rootfs/usr/share/doc/nphiesq/ca-certificates.copyright
-	mkdir -p dist/image/demo/usr/share/nphiesq && cp -R examples dist/image/demo/usr/share/nphiesq/
+	install -d -m 0755 dist/image/demo/usr/share/nphiesq && cp -R dist/share/examples dist/image/demo/usr/share/nphiesq/
+	chmod -R u=rwX,go=rX dist/image
 	for t in production:$(VERSION) production:latest demo:demo; do \
 		$(DOCKER) build -q -f Dockerfile --platform linux/$(ARCH) --target $${t%:*} -t $(IMAGE):$${t#*:} \
 			--label org.opencontainers.image.title=nphiesq --label org.opencontainers.image.licenses=Apache-2.0 --label org.opencontainers.image.version=$(VERSION) \
 			--label org.opencontainers.image.revision=$(COMMIT) --label org.opencontainers.image.created=$(DATE) dist/image || exit 1; \
 	done
 
-# What is no release has a number below all releases.
-DEB_VERSION := $(shell echo '$(VERSION)' | sed -E 's/^v([0-9])/\1/; t end; s/^/0~/; :end; s/-/./g')
-CHART_VERSION := $(shell echo '$(VERSION)' | sed -nE 's/^v([0-9]+\.[0-9]+\.[0-9]+.*)/\1/p; t; s/.*/0.0.0-&/p')
+DEB_VERSION := $(shell scripts/version.sh deb '$(VERSION)' $(SOURCE_DATE_EPOCH))
+CHART_VERSION := $(shell scripts/version.sh chart '$(VERSION)' $(SOURCE_DATE_EPOCH))
 export ARCH DEB_VERSION
 
-deb: dist/bin licenses sbom ## Debian packages of the programs and of the simulator in dist/
+deb: dist/bin dist/share licenses sbom ## Debian packages of the programs and of the simulator in dist/
 	for p in nphiesq nphiessim; do $(NFPM) package -f deploy/deb/$$p.yaml -p deb -t dist/ || exit 1; done
+
+# The chart of a release names it and its image.
+stamp = sed -i -E 's/^appVersion:.*/appVersion: "$(VERSION)"/; s/^version:.*/version: $(CHART_VERSION)/' $(1)/Chart.yaml
 
 dist: deb ## all that a release has in dist/release: archive, packages, chart, SBOM, licences, SHA256SUMS
 	rm -rf dist/release dist/nphiesq-$(VERSION) && mkdir -p dist/release dist/nphiesq-$(VERSION)/bin
 	cp $(SHIPPED:%=dist/bin/%) dist/nphiesq-$(VERSION)/bin/
-	cp -R LICENSE README.md CHANGELOG.md SECURITY.md .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
+	cp -R LICENSE README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md Dockerfile compose.yaml compose.override.yaml .env.example docs examples deploy dist/THIRD_PARTY_LICENSES dist/sbom dist/nphiesq-$(VERSION)/
 	rm -rf dist/nphiesq-$(VERSION)/deploy/check
+	$(call stamp,dist/nphiesq-$(VERSION)/deploy/helm/nphiesq)
 	tar -C dist --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner -c nphiesq-$(VERSION) | gzip -n >dist/release/nphiesq-$(VERSION)-linux-$(ARCH).tar.gz
 	cp dist/nphiesq_$(DEB_VERSION)_$(ARCH).deb dist/nphiessim_$(DEB_VERSION)_$(ARCH).deb dist/THIRD_PARTY_LICENSES dist/release/
 	for p in $(SHIPPED); do cp dist/sbom/$$p.cdx.json dist/release/$$p-$(VERSION).cdx.json || exit 1; done
 	rm -rf dist/nphiesq-$(VERSION) dist/chart && mkdir -p dist/chart && cp -R deploy/helm/nphiesq dist/chart/
-	sed -i -E 's/^appVersion:.*/appVersion: "$(VERSION)"/; s/^version:.*/version: $(CHART_VERSION)/' dist/chart/nphiesq/Chart.yaml
+	$(call stamp,dist/chart/nphiesq)
 	tar -C dist/chart --sort=name --mode=u=rwX,go=rX --mtime=@$(SOURCE_DATE_EPOCH) --owner=0 --group=0 --numeric-owner --exclude=ci -c nphiesq | gzip -n >dist/release/nphiesq-chart-$(CHART_VERSION).tgz
 	rm -rf dist/chart
 	cd dist/release && sha256sum * >../SHA256SUMS && mv ../SHA256SUMS .
@@ -91,10 +104,13 @@ demo: build ## run everything on this machine; ARGS="--once --report out.json" e
 deps: ## install the servers and the browser that the tests drive (Debian as root), or name them
 	@scripts/deps.sh
 
+gcc: # the race detector needs one
+	@scripts/deps.sh gcc
+
 test: deps ## everything that proves it works, on real servers
 	go test -timeout 9m $(TESTFLAGS) $(PACKAGES)
 
-check: generated lint vet vaultdev deploy-check reproducible ## what CI runs
+check: gcc generated lint vet vaultdev deploy-check reproducible ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on' PACKAGES="$$(go list ./... | grep -v -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) test TESTFLAGS=-shuffle=on PACKAGES="$$(go list ./... | grep -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) rules-check cards-check fuzz bench-once
@@ -133,7 +149,7 @@ deploy-check: ## what deploy/ holds: chart, compose file, units; scripts
 	go -C deploy/check vet ./...
 	go -C deploy/check test -count=1 ./... # what it reads lies outside its module: go would not notice a change
 
-reproducible: ## the same source makes the same bytes; ARGS=--cold with an empty cache, packages and SBOMs
+reproducible: ## the same source makes the same bytes, programs, SBOMs and packages; ARGS=--cold with an empty cache
 	@VERSION=$(VERSION) COMMIT=$(COMMIT) scripts/reproducible.sh $(filter --cold,$(ARGS))
 
 vuln: ## known vulnerabilities in what the programs use (govulncheck; asks vuln.go.dev, so not in CI)
@@ -180,6 +196,6 @@ new-migration: ## make new-migration NAME=add_something
 clean: ## remove what was made
 	rm -rf bin dist
 
-FORCE:
+FORCE: ;
 
-.PHONY: FORCE deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: FORCE gcc deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

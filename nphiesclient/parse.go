@@ -2,6 +2,7 @@ package nphiesclient
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -127,6 +128,7 @@ type errorList struct {
 }
 
 func (l *errorList) add(e CodedError) {
+	e.Code = errorCode(e.Code)
 	if e.Code == "" && e.Display == "" && e.Expression == "" {
 		return
 	}
@@ -153,6 +155,27 @@ func (l *errorList) addAll(es []CodedError) {
 	for _, e := range es {
 		l.add(e)
 	}
+}
+
+// UnusableCode stands for a code that is none: a sentence, or a number that may be a person's.
+const UnusableCode = "other"
+
+var (
+	codeToken  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,31}$`)
+	longNumber = regexp.MustCompile(`[0-9]{8}`)
+)
+
+// errorCode keeps of a code only what can be one: it stands in logs, traces, labels of dead letters and on cards, where no person's data
+// may be. FHIR lets a code hold blanks, and senders write sentences there; the raw message has them.
+func errorCode(code string) string {
+	if code == "" {
+		return ""
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(code), " ")
+	if !codeToken.MatchString(first) || longNumber.MatchString(first) || (first != strings.TrimSpace(code) && LookupError(first).Code == "") {
+		return UnusableCode
+	}
+	return first
 }
 
 // addConcept adds the errors of a CodeableConcept: every coding of NPHIES' error list, or the first of another list.

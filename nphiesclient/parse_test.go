@@ -518,3 +518,19 @@ func TestInspectSamples(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), all.String())
 }
+
+// TestCodesHoldNoSentences: what a sender writes in place of a code reaches logs, traces and cards, so nothing but a code may.
+func TestCodesHoldNoSentences(t *testing.T) {
+	for code, want := range map[string]string{
+		"GE-00012": "GE-00012", " BV-00163 ": "BV-00163", "1680": "1680", "structure": "structure", "not-found": "not-found", "MSG/77.a": "MSG/77.a",
+		"GE-99999 Patient Salma Bravo iqama 2000000000 not known": "GE-99999", "Patient Salma Bravo": "other", "2000000000": "other", "X2000000000Y": "other",
+		"Salma\u00a0Bravo": "other", "abcdefghijklmnopqrstuvwxyzabcdefghijklmn": "other", "\u0633\u0644\u0645\u0649": "other", "<b>": "other",
+	} {
+		a := parse(t, []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"`+code+`"}]}`))
+		require.Len(t, a.Errors, 1, code)
+		require.Equal(t, want, a.Errors[0].Code, code)
+		a = parse(t, []byte(`{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","details":{"coding":[{"system":"http://nphies.sa/terminology/CodeSystem/adjudication-error","code":"`+code+`"}]}}]}`))
+		require.Equal(t, want, a.Errors[0].Code, code)
+		require.NotContains(t, nphiesclient.Classify(a.Errors).Fault("x").Error(), "Salma")
+	}
+}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the programs the tests drive are on this machine: Redis, PostgreSQL, Chromium. On Debian as root it installs
 # what is missing; elsewhere it names it and fails. Arguments limit it: deps.sh redis postgres chromium. npm is only for make cards; systemd
-# and shellcheck for make deploy-check. With CI set also Alertmanager, whose messages are taken, and Prometheus: promtool and amtool check deploy/prometheus.
+# and shellcheck for make deploy-check, gcc for make check. With CI set also Alertmanager, whose messages are taken, and Prometheus: promtool and amtool check deploy/prometheus.
 set -eu
 
 missing="" packages=""
@@ -29,6 +29,10 @@ for x in "$@"; do
 	chromium) want chromium "chromium fonts-liberation fonts-noto-core" chromium chromium-browser google-chrome "/Applications/Chromium.app/Contents/MacOS/Chromium" ;;
 	systemd) want systemd systemd systemd-analyze ;;
 	shellcheck) want shellcheck shellcheck shellcheck ;;
+	gcc) # go test -race links with one: gcc, or what CC names
+		want gcc "gcc libc6-dev" "${CC:-gcc}"
+		if command -v dpkg >/dev/null 2>&1 && command -v gcc >/dev/null 2>&1 && [ ! -e /usr/include/stdlib.h ]; then missing="$missing libc6-dev" packages="$packages libc6-dev"; fi
+		;;
 	docs) want jq jq jq && want curl curl curl && want openssl openssl openssl ;; # what the commands of the documentation use
 	npm) want npm "nodejs npm" npm ;;
 	*) echo "deps.sh: unknown: $x" >&2; exit 2 ;;
@@ -45,5 +49,5 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
 	exit 0
 fi
 echo "not on this machine:$missing" >&2
-echo "install: Debian/Ubuntu: sudo apt-get install redis-server postgresql chromium npm jq curl openssl prometheus prometheus-alertmanager    Mac: brew install redis postgresql@15 node jq prometheus alertmanager && brew install --cask chromium" >&2
+echo "install: Debian/Ubuntu: sudo apt-get install gcc libc6-dev redis-server postgresql chromium npm jq curl openssl prometheus prometheus-alertmanager    Mac: brew install redis postgresql@15 node jq prometheus alertmanager && brew install --cask chromium" >&2
 exit 1

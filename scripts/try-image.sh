@@ -94,6 +94,10 @@ grep -q "approved" "$tmp/out" || die "no claim was approved"
 
 say "what runs"
 look() { docker inspect -f "$2" "$1"; }
+c=$(docker compose ps -q redis)
+got=$(look "$c" '{{.Config.User}} dropped={{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}')
+[ "$got" = 'redis dropped=[ALL] [no-new-privileges:true]' ] || die "redis: $got"
+grep -q '^CapBnd:.*0000000000000000$' "/proc/$(look "$c" '{{.State.Pid}}')/status" || die "redis has capabilities"
 for s in worker monitor; do
 	c=$(docker compose ps -q $s)
 	got=$(look "$c" '{{.Config.User}} readonly={{.HostConfig.ReadonlyRootfs}} dropped={{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} health={{.State.Health.Status}}')
@@ -126,9 +130,20 @@ grep -E '^docker compose (stop|down)' "$tmp/commands" | head -1 | sh -eux
 [ "$(look "$worker" '{{.State.ExitCode}}')" = 0 ] || die "the worker ended with $(look "$worker" '{{.State.ExitCode}}')"
 echo "stopped in $(($(date +%s) - start)) s, exit status 0"
 grep -E '^docker compose down' "$tmp/commands" | sh -eux
-say "without the simulator, two workers"
-COMPOSE_FILE=compose.yaml docker compose up -d --wait --scale worker=2 >/dev/null 2>&1 || die "the stack of compose.yaml alone does not come up"
-for i in 1 2; do COMPOSE_FILE=compose.yaml docker compose exec --index $i worker worker health; done
+say "a real installation: refused until all is said, then two workers"
+export COMPOSE_FILE=compose.yaml:deploy/compose/real.yaml
+passwords="POSTGRES_PASSWORD POSTGRES_OWNER_PASSWORD POSTGRES_APP_PASSWORD POSTGRES_READ_PASSWORD POSTGRES_GRAFANA_PASSWORD REDIS_WORKER_PASSWORD REDIS_MONITOR_PASSWORD REDIS_OPERATOR_PASSWORD GRAFANA_PASSWORD"
+printf '%s\n' NPHIES_BASE_URL=https://nphies.invalid NPHIES_PROVIDER_LICENSE=10000000000001 MONITOR_URL=https://monitor.example \
+	"$(grep ^MONITOR_USERS deploy/compose/demo.env)" TEAMS_WEBHOOK_SRE=https://prod-01.westeurope.logic.azure.com/workflows/a/triggers/manual/paths/invoke >"$tmp/real.env"
+for p in $passwords NPHIESQ_ENV_FILE; do
+	if docker compose config >/dev/null 2>"$tmp/refused"; then die "Compose takes a real installation without $p"; fi
+	case $p in NPHIESQ_ENV_FILE) export NPHIESQ_ENV_FILE="$tmp/real.env" ;; *) export "$p=$(openssl rand -hex 24)" ;; esac
+done
+cat "$tmp/refused"
+docker compose config >"$tmp/config" || die "Compose refuses a real installation for which all is said"
+if grep only-for-trying "$tmp/config"; then die "something is left that is only for trying"; fi
+docker compose up -d --wait --scale worker=2 >/dev/null 2>"$tmp/real.log" || die "a real installation does not come up: $(tail -3 "$tmp/real.log")"
+for i in 1 2; do docker compose exec --index $i worker worker health; done
 docker compose down --volumes --timeout 5 >/dev/null 2>&1
 docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' nphiesq
 say "all of it worked"

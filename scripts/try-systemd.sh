@@ -80,7 +80,7 @@ chmod 0600 /etc/nphiesq/DATABASE_URL
 printf '%s\n' '[Service]' 'UnsetEnvironment=DATABASE_URL' 'LoadCredential=DATABASE_URL:/etc/nphiesq/DATABASE_URL' >/etc/systemd/system/nphiesq-monitor.service.d/credentials.conf
 systemctl daemon-reload
 systemctl restart nphiesq-monitor
-until nphiesq-monitor health 2>/dev/null; do sleep 1; done
+timeout 60 sh -c 'until nphiesq-monitor health 2>/dev/null; do sleep 1; done'
 if tr '\0' '\n' <"/proc/$(systemctl show -p MainPID --value nphiesq-monitor)/environ" | grep -q ^DATABASE_URL; then echo "DATABASE_URL is in the environment" >&2; exit 1; fi
 # A monitor that dies comes back by itself.
 kill -9 "$(systemctl show -p MainPID --value nphiesq-monitor)"
@@ -95,15 +95,23 @@ echo "the monitor came back after kill -9"
 # shellcheck disable=SC2016 # it is for the shell inside
 if inside sh -c 'grep -rl "$(sed -n "s/.*nphiesq_app:\([^@]*\)@.*/\1/p" /etc/nphiesq/nphiesq.env)" /var/log/journal /run/log 2>/dev/null'; then die "the password is in the journal"; fi
 
-say "the package again, as in an upgrade: settings stay, nothing is restarted"
+say "an upgrade to a package with other defaults, unattended: no question, settings stay, nothing is restarted"
 inside sh -eu <<'END' || die "the upgrade went wrong"
 state() { sha256sum /etc/nphiesq/*; systemctl show -p MainPID nphiesq-worker nphiesq-monitor; }
 state >/tmp/before
-apt-get install -y --reinstall /root/nphiesq_*.deb >/tmp/reinstall.log 2>&1 || { tail -3 /tmp/reinstall.log >&2; exit 1; }
+before=$(dpkg-query -W -f '${Version}' nphiesq)
+dpkg-deb -R /root/nphiesq_*.deb /tmp/next
+sed -i "s/^Version: .*/&.next/" /tmp/next/DEBIAN/control
+sed -i '/^$/d' /tmp/next/DEBIAN/conffiles # which says nothing, and dpkg-deb does not take that
+for f in $(find /tmp/next/usr/share/nphiesq /tmp/next/etc /tmp/next/usr/lib/systemd -type f \( -name '*.env' -o -name '*.conf' -o -name '*.service' \) 2>/dev/null); do echo '# another default' >>"$f"; done
+grep -q 'another default' /tmp/next/usr/share/nphiesq/nphiesq.env
+dpkg-deb -b /tmp/next /root/next.deb >/dev/null
+apt-get install -y /root/next.deb </dev/null >/tmp/upgrade.log 2>&1 || { tail -5 /tmp/upgrade.log >&2; exit 1; }
+test "$(dpkg-query -W -f '${Version}' nphiesq)" = "$before.next"
 state | diff /tmp/before -
 systemctl start nphiesq-migrate
 systemctl restart nphiesq-worker nphiesq-monitor
-until nphiesq-worker health 2>/dev/null && nphiesq-monitor health 2>/dev/null; do sleep 1; done
+timeout 60 sh -c 'until nphiesq-worker health 2>/dev/null && nphiesq-monitor health 2>/dev/null; do sleep 1; done'
 nphiesq-enqueue submit --wait /usr/share/nphiesq/examples/claims/02-pharmacy-approved.json
 END
 
@@ -112,7 +120,16 @@ start=$(date +%s)
 inside systemctl stop nphiesq-worker
 [ "$(inside systemctl show -p Result --value nphiesq-worker)/$(inside systemctl show -p ExecMainStatus --value nphiesq-worker)" = success/0 ] || die "the worker did not end well"
 echo "stopped in $(($(date +%s) - start)) s"
+# shellcheck disable=SC2016 # it is for the shell inside
+running() { inside sh -c 'for exe in /proc/[0-9]*/exe; do readlink "$exe" || true; done | grep -c "^/usr/lib/nphiesq/bin/" || true'; }
+[ "$(running)" -ge 3 ] || die "the look at what runs does not see the monitor, the worker for Teams and the simulator"
 inside apt-get remove -y nphiesq nphiessim >"$tmp/remove.log" 2>&1 || die "removal: $(tail -3 "$tmp/remove.log")"
-if inside pgrep -u nphiesq >/dev/null 2>&1; then die "something still runs after the removal"; fi
+[ "$(running)" = 0 ] || die "something still runs after the removal"
+for u in nphiesq-worker nphiesq-monitor nphiesq-worker@teams nphiessim; do
+	if inside sh -c "ls /etc/systemd/system/*.wants/$u.service" >/dev/null 2>&1; then die "$u is still enabled after the removal"; fi
+done
+inside test -e /etc/nphiesq/nphiesq.env || die "the removal took the settings"
+inside apt-get purge -y nphiesq >"$tmp/purge.log" 2>&1 || die "purge: $(tail -3 "$tmp/purge.log")"
+if inside test -e /etc/nphiesq; then die "the purge left /etc/nphiesq"; fi
 [ "$(inside systemctl list-units --failed --no-legend | grep -c nphies)" = 0 ] || die "failed units: $(inside systemctl list-units --failed --no-legend)"
 say "all of it worked"

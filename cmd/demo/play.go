@@ -222,7 +222,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 			d.env = append(d.env, s.Name+"="+strings.TrimSuffix(at.Teams, "/")+"/workflows/"+strings.ToLower(who)+"/triggers/manual/paths/invoke?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=demo")
 		}
 	}
-	for range 2 {
+	for n := range 2 {
 		addr, err := freeAddress(ctx, "")
 		if err != nil {
 			return err
@@ -230,7 +230,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 		if _, err := d.start(ctx, "worker", nil, []string{"HTTP_ADDR=" + addr}, answers(ctx, "http://"+addr+"/readyz")); err != nil {
 			return err
 		}
-		addresses["worker metrics"] = "http://" + addr + "/metrics"
+		addresses[fmt.Sprintf("worker %d metrics", n+1)] = "http://" + addr + "/metrics"
 	}
 	machines, err := freeAddress(ctx, "")
 	if err != nil {
@@ -240,6 +240,7 @@ func (d *demo) programs(ctx context.Context, addresses map[string]string) error 
 		return err
 	}
 	addresses["monitor"] = "http://" + monitorAddr + "  (operator, viewer or privacy, password " + password + ")"
+	addresses["monitor metrics"] = "http://" + machines + "/metrics"
 	addresses["queues"] = "http://" + monitorAddr + "/queues/"
 	addresses["cards in Teams"] = at.Teams
 	addresses["NPHIES simulator"] = at.Control

@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -164,7 +166,7 @@ func (e *env) open() (*app.App, error) {
 		return nil, err
 	}
 	log := telemetry.Logger(e.err, cfg.LogLevel, "text")
-	if e.traced, err = app.Trace(e.ctx, cfg, "enqueue", log); err != nil {
+	if e.traced, err = app.Trace(e.ctx, cfg, "enqueue", log, time.Second); err != nil {
 		return nil, err
 	}
 	a, err := app.OpenRecord(e.ctx, cfg, log, 0)
@@ -206,8 +208,12 @@ func (e *env) file(path string) (io.ReadCloser, string, error) {
 
 // actor is who runs the command, for the audit trail.
 func actor() string {
-	if u, err := user.Current(); err == nil {
+	// LookupId, not Current: for an account that /etc/passwd does not know, Current takes the word of $USER.
+	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil {
 		return u.Username
+	}
+	if says := nphiesclient.Printable(os.Getenv("USER")); says != "" { //nolint:forbidigo // a name, no setting
+		return fmt.Sprintf("uid %d (says %.60s)", os.Getuid(), says)
 	}
 	return fmt.Sprintf("uid %d", os.Getuid())
 }

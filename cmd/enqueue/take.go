@@ -216,7 +216,7 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 	if event == nphiesclient.EventEligibilityRequest {
 		about = tracing.Check
 	}
-	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) error {
+	err = e.each(paths, o, func(raw nphiesclient.RawInput, req *nphiesclient.Request, err error) (result error) {
 		bar.step()
 		if err == nil && req.Event != event {
 			err = fmt.Errorf("%s: %s", req.Event, hint[req.Event])
@@ -234,8 +234,10 @@ func (e *env) take(a *app.App, paths []string, event string, quote bool, keep ta
 			}
 		}
 		ctx, span := tracing.Begin(e.ctx, "take in "+event, trace.SpanKindInternal, attribute.String(tracing.License, req.License))
-		defer span.End()
+		var failed error
+		defer func() { tracing.End(span, errors.Join(failed, result)) }() // in a function of its own: a span that is ended by defer itself takes a panic's text
 		id, created, other, task, err := keep(ctx, a, req, sourceHash(raw.Data))
+		failed = err
 		if errors.Is(err, store.ErrNotOver) {
 			return e.printInvalid(raw, errors.New(fault.Of(err).Safe))
 		}

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/build"
@@ -81,7 +82,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return failed(stderr, err)
 	}
 	log := telemetry.Logger(stderr, cfg.LogLevel, cfg.LogFormat)
-	stop, err := app.Trace(ctx, cfg, "monitor", log)
+	stop, err := app.Trace(ctx, cfg, "monitor", log, 5*time.Second)
 	if err != nil {
 		return failed(stderr, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/actions"
 	"github.com/claimlinc/nphiesq/internal/app"
 	"github.com/claimlinc/nphiesq/internal/config"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/proxied"
 	"github.com/claimlinc/nphiesq/internal/signin"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
@@ -70,14 +71,15 @@ func newProgram(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *p
 	if p.app.RedisAway != nil {
 		log.WarnContext(ctx, "started without Redis", slog.String("error", p.app.RedisAway.Error()))
 	}
-	registry := telemetry.Registry(app.Version())
+	registry := telemetry.Registry(metric.Monitor, app.Version())
 	p.registry = registry
 	requests := telemetry.NewRequests(registry)
 	vault, err := app.Vault(cfg)
 	if err != nil {
 		return nil, err
 	}
-	p.app.Measure(registry, vault)
+	p.app.Measure(registry)
+	registry.MustRegister(app.Dependencies(cfg, vault, func() *app.App { return p.app }))
 	counts := actions.NewCounts(registry)
 	core, err := p.app.Core()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return failed(stderr, err)
 	}
 	log := telemetry.Logger(stderr, cfg.LogLevel, cfg.LogFormat)
-	stop, err := app.Trace(ctx, cfg, "worker", log)
+	stop, err := app.Trace(ctx, cfg, "worker", log, 5*time.Second)
 	if err != nil {
 		return failed(stderr, err)
 	}

@@ -537,6 +537,10 @@ func TestAWorkerWaitsForItsServers(t *testing.T) {
 
 	w := s.begin()
 	waiting(w)
+	_, metrics := w.get("/metrics") // what it is, and what it waits for, shows meanwhile
+	for _, want := range []string{`nphiesq_build_info{program="worker"`, `nphiesq_dependency_up{dependency="postgresql"} 1`, `nphiesq_dependency_up{dependency="redis"} 1`, `nphiesq_reconcile_findings_total{finding="poll"} 0`} {
+		require.Contains(t, metrics, want)
+	}
 	s.env["HTTP_ADDR"] = w.addr // the health check of a container has the settings of its program
 	_, stderr, code := s.run(nil, "worker", "health")
 	require.Equal(t, 1, code)

@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +69,7 @@ func TestMetricsOfAWorkingWorker(t *testing.T) {
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	require.NoError(t, err)
 	require.Empty(t, problems)
+	promtool(t, text)
 
 	groups := map[string]bool{}
 	for _, m := range families["nphies_request_duration_seconds"].GetMetric() {
@@ -78,6 +81,22 @@ func TestMetricsOfAWorkingWorker(t *testing.T) {
 	}
 	require.True(t, groups["none"], "polls are for no payer: %v", groups)
 	require.True(t, groups["tpa_a"], "%v", groups)
+}
+
+// promtool gives the text to the real one, where it is installed.
+func promtool(t *testing.T, text string) {
+	t.Helper()
+	bin, err := exec.LookPath("promtool")
+	if err != nil {
+		require.Empty(t, os.Getenv("CI"), "promtool is missing: apt-get install prometheus")
+		t.Log("left out: promtool is not installed (Debian: apt-get install prometheus)")
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "check", "metrics")
+	cmd.Stdin = strings.NewReader(text)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Empty(t, string(out))
 }
 
 func values(m map[string]*dto.MetricFamily) (out []*dto.MetricFamily) {

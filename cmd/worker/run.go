@@ -21,6 +21,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/certwatch"
 	"github.com/claimlinc/nphiesq/internal/config"
 	"github.com/claimlinc/nphiesq/internal/escalation"
+	"github.com/claimlinc/nphiesq/internal/metric"
 	"github.com/claimlinc/nphiesq/internal/notify"
 	"github.com/claimlinc/nphiesq/internal/reconcile"
 	"github.com/claimlinc/nphiesq/internal/secrets"
@@ -40,7 +41,8 @@ type program struct {
 	log        *slog.Logger
 	specs      []tasks.Spec
 	conns      int32
-	groups     map[string]string // of payers, in metrics
+	metrics    *telemetry.Tasks
+	opened     atomic.Pointer[app.App] // app, for those who ask meanwhile
 	router     *tasks.Router
 	letters    *reconcile.Letters
 	reconciler *reconcile.Reconciler
@@ -62,6 +64,9 @@ type program struct {
 // settle is how long a row is left to those who just touched it before the reconciler takes it for lost.
 const settle = 10 * time.Second
 
+// scrapeWithin is the longest that a scrape may take; Prometheus waits for ten seconds.
+const scrapeWithin = 9 * time.Second
+
 // recordFresh is how long figures that metrics show are kept: two scrapes of the usual length.
 const recordFresh = 15 * time.Second
 
@@ -70,7 +75,7 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 	if err := cfg.Require("DATABASE_URL", "REDIS_URL"); err != nil {
 		return nil, err
 	}
-	p := &program{cfg: cfg, log: log, specs: specs, registry: telemetry.Registry(app.Version())}
+	p := &program{cfg: cfg, log: log, specs: specs, registry: telemetry.Registry(metric.Worker, app.Version())}
 	p.say("starting")
 	var err error
 	if p.vault, err = app.Vault(cfg); err != nil {
@@ -87,9 +92,12 @@ func newMain(ctx context.Context, cfg *config.Config, log *slog.Logger, specs []
 		}
 		p.conns += int32((specs[i].Concurrency + 1) / 2) //nolint:gosec // at most 100
 	}
-	if p.groups, err = telemetry.ParsePayerGroups(cfg.PayerGroups); err != nil {
+	groups, err := telemetry.ParsePayerGroups(cfg.PayerGroups)
+	if err != nil {
 		return nil, &config.SettingError{Name: "METRICS_PAYER_GROUPS", Problem: err.Error()}
 	}
+	p.metrics = telemetry.NewTasks(p.registry, groups)
+	p.registry.MustRegister(app.Dependencies(cfg, p.vault, p.opened.Load))
 	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.HTTPAddr); err != nil {
 		return nil, &config.SettingError{Name: "HTTP_ADDR", Problem: err.Error()}
 	}
@@ -109,13 +117,14 @@ func (p *program) open(ctx context.Context) error {
 		return err
 	}
 	p.app = a
+	p.opened.Store(a)
 	if cfg.Enabled && p.vault == nil { // else what reads Vault says so
 		for _, w := range a.Missing {
 			log.WarnContext(ctx, "a channel is missing", slog.String("stakeholder", string(w.Stakeholder)), slog.String("warning", w.Text))
 		}
 	}
-	a.Measure(p.registry, p.vault)
-	metrics := telemetry.NewTasks(p.registry, p.groups)
+	a.Measure(p.registry)
+	metrics := p.metrics
 	p.registry.MustRegister(telemetry.NewQueues(a.Queue.Inspector()), telemetry.NewRecord(a.Store, log, recordFresh))
 	p.registry.MustRegister(certwatch.Collector(p.clients))
 	p.router = tasks.NewRouter(log, metrics.Attempt)
@@ -166,7 +175,7 @@ func (p *program) close() {
 // again would mend none of them. /readyz says whether it does its work now, and if not, why.
 func (p *program) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{Registry: p.registry}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{Registry: p.registry, Timeout: scrapeWithin}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
@@ -96,7 +98,11 @@ func render(values map[string]any) (map[string]string, error) {
 		values = maps.Clone(values)
 		delete(values, "prometheusRule")
 	}
-	v, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: "nphiesq", Namespace: "claims", IsInstall: true, Revision: 1}, nil)
+	return renderAs(c, "nphiesq", values)
+}
+
+func renderAs(c *chart.Chart, release string, values map[string]any) (map[string]string, error) {
+	v, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: release, Namespace: "claims", IsInstall: true, Revision: 1}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +113,11 @@ func objects(t *testing.T, values map[string]any) []runtime.Object {
 	t.Helper()
 	files, err := render(values)
 	require.NoError(t, err)
+	return decode(t, "nphiesq", files)
+}
+
+func decode(t *testing.T, release string, files map[string]string) []runtime.Object {
+	t.Helper()
 	var out []runtime.Object
 	names := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -133,7 +144,7 @@ func objects(t *testing.T, values map[string]any) []runtime.Object {
 			require.False(t, names[key], "%s comes twice", key)
 			names[key] = true
 			require.LessOrEqual(t, len(m.GetName()), 63, key)
-			require.Equal(t, "nphiesq", m.GetLabels()["app.kubernetes.io/instance"], key)
+			require.Equal(t, release, m.GetLabels()["app.kubernetes.io/instance"], key)
 			out = append(out, o)
 		}
 	}
@@ -214,7 +225,8 @@ func TestChart(t *testing.T) {
 				}
 				return n
 			}
-			for _, o := range all { // selectors select
+			early := map[string]*networkingv1.NetworkPolicy{} // by the hook before whose job they are made
+			for _, o := range all {                           // selectors select
 				switch o := o.(type) {
 				case *appsv1.Deployment:
 					require.Equal(t, 1, matches(o.Spec.Selector.MatchLabels), o.Name)
@@ -227,10 +239,21 @@ func TestChart(t *testing.T) {
 						require.NotEmpty(t, e.Ports, "%s: a rule without ports allows all", o.Name)
 					}
 					require.Positive(t, matches(o.Spec.PodSelector.MatchLabels), o.Name)
+					if o.Annotations["helm.sh/hook-weight"] == "-5" {
+						early[o.Annotations["helm.sh/hook"]] = o
+					}
 				case *autoscalingv2.HorizontalPodAutoscaler:
 					require.Contains(t, pods, o.Spec.ScaleTargetRef.Name)
 				case *scaledObject:
 					require.Contains(t, pods, o.Spec.ScaleTargetRef.Name)
+				}
+			}
+			for _, o := range all { // where nothing is let out, the migrations still reach PostgreSQL
+				if job, ok := o.(*batchv1.Job); ok {
+					p := early[job.Annotations["helm.sh/hook"]]
+					require.NotNil(t, p)
+					require.True(t, labels.SelectorFromSet(p.Spec.PodSelector.MatchLabels).Matches(labels.Set(job.Spec.Template.Labels)))
+					require.Equal(t, int32(5432), p.Spec.Egress[1].Ports[0].Port.IntVal)
 				}
 			}
 		})
@@ -269,10 +292,16 @@ func TestChartRefuses(t *testing.T) {
 		"an ingress without a host":     {"monitor: {ingress: {enabled: true}}", "needs a host"},
 		"no login for migrations":       {"existingSecret: ''", "migrations.existingSecret or existingSecret"},
 		"an unknown secret of Vault":    {"vault: {agent: {role: r, secrets: {DATABASE_URI: {path: p, key: k}}}}", "DATABASE_URI"},
+		"a licence as a number":         {"config: {NPHIES_PROVIDER_LICENSE: 10000000000001}", "NPHIES_PROVIDER_LICENSE"},
+		"more digits than a number has": {"config: {NPHIES_MAX_ANSWER_BYTES: 12345678901234567}", "put it in quotes"},
+		"an enormous number":            {"env: {A: 1e21}", "put it in quotes"},
+		"an image that nobody named":    {"image: {tag: ''}", "image.tag"},
+		"a stop that is too short":      {"worker: {terminationGracePeriodSeconds: 140}", "terminationGracePeriodSeconds"},
+		"a group's stop, too short":     {"workers: {poll: {queues: [nphies-poll], terminationGracePeriodSeconds: 140}}", "terminationGracePeriodSeconds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var values map[string]any
-			require.NoError(t, yaml.Unmarshal([]byte("existingSecret: s\n"), &values))
+			require.NoError(t, yaml.Unmarshal([]byte("existingSecret: s\nimage: {tag: v1.4.0}\n"), &values))
 			require.NoError(t, yaml.Unmarshal([]byte(tt.values), &values))
 			_, err := render(values)
 			require.ErrorContains(t, err, tt.want)
@@ -367,4 +396,158 @@ func TestChartOfThePage(t *testing.T) {
 	var values map[string]any
 	require.NoError(t, yaml.UnmarshalStrict([]byte(block), &values))
 	require.NotEmpty(t, objects(t, values))
+}
+
+// parsed are values as they stand in a file.
+func parsed(t *testing.T, text string) map[string]any {
+	t.Helper()
+	v, err := chartutil.ReadValues([]byte(text))
+	require.NoError(t, err)
+	return v
+}
+
+// TestChartOwnSettings: what a group or the monitor says goes before what holds for all, even if it is nothing, nought or no.
+func TestChartOwnSettings(t *testing.T) {
+	found := 0
+	for _, o := range objects(t, parsed(t, `
+image: {tag: v1.4.0}
+existingSecret: s
+config: {TEAMS_WEBHOOK_ENABLED: true, TEAMS_DIGEST_ABOVE: 5, LOG_FORMAT: text, NPHIES_TIMEOUT: 65}
+worker: {config: {NPHIES_TIMEOUT: 60}, replicas: 3, keda: {enabled: true}}
+workers:
+  claims: {config: {TEAMS_WEBHOOK_ENABLED: false, TEAMS_DIGEST_ABOVE: 0, LOG_FORMAT: ""}}
+  poll: {replicas: 0, keda: {enabled: false}}
+monitor: {config: {TEAMS_WEBHOOK_ENABLED: false, TEAMS_DIGEST_ABOVE: 0, LOG_FORMAT: ""}}
+`)) {
+		d, ok := o.(*appsv1.Deployment)
+		if !ok {
+			continue
+		}
+		found++
+		got := map[string]string{}
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			got[e.Name] = e.Value
+		}
+		want := map[string]string{"TEAMS_WEBHOOK_ENABLED": "false", "TEAMS_DIGEST_ABOVE": "0", "LOG_FORMAT": "", "NPHIES_TIMEOUT": "60"}
+		switch d.Name {
+		case "nphiesq-monitor":
+			want["NPHIES_TIMEOUT"] = "65"
+		case "nphiesq-worker-poll":
+			require.Equal(t, int32(0), *d.Spec.Replicas)
+			fallthrough
+		case "nphiesq-worker-notify":
+			want = map[string]string{"TEAMS_WEBHOOK_ENABLED": "true", "TEAMS_DIGEST_ABOVE": "5", "LOG_FORMAT": "text", "NPHIES_TIMEOUT": "60"}
+		}
+		for name, v := range want {
+			require.Equal(t, v, got[name], "%s: %s", d.Name, name)
+		}
+		require.Equal(t, ":9090", got["HTTP_ADDR"])
+	}
+	require.Equal(t, 4, found)
+}
+
+// TestChartQuotes gives the chart names and values that YAML takes for numbers, booleans or nothing where they are not quoted.
+func TestChartQuotes(t *testing.T) {
+	all := objects(t, parsed(t, `
+nameOverride: "123"
+fullnameOverride: "456"
+image: {repository: "10", tag: "1e3", pullPolicy: Always}
+imagePullSecrets: ["789"]
+existingSecret: "1e3"
+filesSecret: "0x10"
+config: {NPHIES_PROVIDER_LICENSE: "00000000000001", NPHIES_MAX_ANSWER_BYTES: 12345678, TEAMS_RETRY_FACTOR: 1.5}
+env: {"Y": yes, BIG: 12345678}
+serviceAccount: {name: "1", annotations: {a: 12345678, b: true}}
+migrations: {existingSecret: "2", activeDeadlineSeconds: 12345678}
+worker: {existingSecret: "true", nodeSelector: {a: true}, podAnnotations: {b: 12345678}, terminationGracePeriodSeconds: 12345678}
+workers:
+  claims: {autoscaling: {enabled: true}, replicas: 12345678}
+  poll: {replicas: 12345678}
+  notify: null
+  "1": {queues: [teams, pagerduty], keda: {enabled: true, threshold: 12345678, serverAddress: "1"}}
+monitor:
+  existingSecret: "false"
+  replicas: 12345678
+  ingress: {enabled: true, className: "1", host: "2", tlsSecret: "3", annotations: {a: 12345678, b: true}}
+serviceMonitor: {enabled: true, labels: {a: 1}, interval: "1", scrapeTimeout: "1"}
+prometheusRule: {enabled: true, labels: {a: true}}
+dashboards: {enabled: true, labels: {a: 12345678}}
+`))
+	var jobName string
+	for _, o := range all {
+		switch o := o.(type) {
+		case *appsv1.Deployment:
+			require.Equal(t, "10:1e3", o.Spec.Template.Spec.Containers[0].Image)
+			if o.Name == "456-worker-poll" {
+				require.Equal(t, int32(12345678), *o.Spec.Replicas)
+				require.Equal(t, int64(12345678), *o.Spec.Template.Spec.TerminationGracePeriodSeconds)
+				require.Equal(t, "12345678", o.Spec.Template.Annotations["b"])
+				require.Equal(t, map[string]string{"a": "true"}, o.Spec.Template.Spec.NodeSelector)
+				require.Contains(t, o.Spec.Template.Spec.Containers[0].Env, corev1.EnvVar{Name: "BIG", Value: "12345678"})
+				require.Contains(t, o.Spec.Template.Spec.Containers[0].Env, corev1.EnvVar{Name: "NPHIES_PROVIDER_LICENSE", Value: "00000000000001"})
+				require.Contains(t, o.Spec.Template.Spec.Containers[0].Env, corev1.EnvVar{Name: "NPHIES_MAX_ANSWER_BYTES", Value: "12345678"})
+			}
+		case *scaledObject:
+			require.Equal(t, "12345678", o.Spec.Triggers[0].Metadata["threshold"])
+			require.Equal(t, `sum(max by (queue) (asynq_tasks_enqueued_total{namespace="claims",state="pending",queue=~"teams|pagerduty"}))`, o.Spec.Triggers[0].Metadata["query"])
+		case *batchv1.Job:
+			jobName = o.Name
+			require.Equal(t, int64(12345678), *o.Spec.ActiveDeadlineSeconds)
+		}
+	}
+	require.Equal(t, "456-migrate", jobName)
+}
+
+// TestChartJob: under whatever name, the job that Prometheus gives the metrics is one that the alerts ask for.
+func TestChartJob(t *testing.T) {
+	asked := regexp.MustCompile(`nphiesq`)
+	for _, values := range []string{"{}", "fullnameOverride: claims", "nameOverride: claims"} {
+		v := parsed(t, values)
+		v["image"], v["existingSecret"], v["serviceMonitor"] = map[string]any{"tag": "v1"}, "s", map[string]any{"enabled": true}
+		c, err := loader.Load(chartDir)
+		require.NoError(t, err)
+		files, err := renderAs(c, "claims", v)
+		require.NoError(t, err)
+		all := decode(t, "claims", files)
+		var monitor *monitoring.ServiceMonitor
+		for _, o := range all {
+			if m, ok := o.(*monitoring.ServiceMonitor); ok {
+				monitor = m
+			}
+		}
+		require.NotNil(t, monitor)
+		services := 0
+		for _, o := range all {
+			s, ok := o.(*corev1.Service)
+			if !ok {
+				continue
+			}
+			services++
+			job := s.Name // what the operator makes of it
+			for _, r := range monitor.Spec.Endpoints[0].RelabelConfigs {
+				require.Equal(t, []monitoring.LabelName{"job"}, r.SourceLabels)
+				require.Equal(t, "job", r.TargetLabel)
+				job = strings.ReplaceAll(*r.Replacement, "$1", job)
+			}
+			require.Regexp(t, asked, job, values)
+		}
+		require.Equal(t, 2, services)
+	}
+}
+
+// TestChartLongNames: two releases with long names that begin alike have objects of their own.
+func TestChartLongNames(t *testing.T) {
+	names := map[string]bool{}
+	long := "a-release-with-a-very-long-name-for-the-hospital-"
+	for _, release := range []string{long + "1", long + "2"} {
+		c, err := loader.Load(chartDir)
+		require.NoError(t, err)
+		files, err := renderAs(c, release, map[string]any{"image": map[string]any{"tag": "v1"}, "existingSecret": "s", "dashboards": map[string]any{"enabled": true}})
+		require.NoError(t, err)
+		for _, o := range decode(t, release, files) {
+			key := o.GetObjectKind().GroupVersionKind().Kind + "/" + o.(metav1.Object).GetName()
+			require.False(t, names[key], "%s comes twice", key)
+			names[key] = true
+		}
+	}
 }

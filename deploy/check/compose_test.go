@@ -3,7 +3,9 @@ package check
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,17 +21,22 @@ import (
 // project loads the files of Compose as Compose does: against the schema, with every reference resolved.
 func project(t *testing.T, files ...string) *types.Project {
 	t.Helper()
+	p, err := load(t, []string{"USER=amal"}, files...)
+	require.NoError(t, err)
+	return p
+}
+
+func load(t *testing.T, env []string, files ...string) (*types.Project, error) {
+	t.Helper()
 	root, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	var paths []string
 	for _, f := range files {
 		paths = append(paths, filepath.Join(root, f))
 	}
-	o, err := cli.NewProjectOptions(paths, cli.WithWorkingDirectory(root), cli.WithProfiles([]string{"*"}), cli.WithEnv([]string{"USER=amal"}))
+	o, err := cli.NewProjectOptions(paths, cli.WithWorkingDirectory(root), cli.WithProfiles([]string{"*"}), cli.WithEnv(env))
 	require.NoError(t, err)
-	p, err := o.LoadProject(t.Context())
-	require.NoError(t, err)
-	return p
+	return o.LoadProject(t.Context())
 }
 
 func TestCompose(t *testing.T) {
@@ -50,12 +57,15 @@ func TestCompose(t *testing.T) {
 						require.FileExists(t, orDirectory(v.Source), name)
 					}
 				}
-				if !strings.HasPrefix(s.Image, "nphiesq:") {
+				if name == "redis" {
+					require.Equal(t, "redis", s.User)
+				} else if !strings.HasPrefix(s.Image, "nphiesq:") {
 					continue
+				} else {
+					programs++
+					require.True(t, s.ReadOnly, name)
+					require.Equal(t, "65532:65532", s.User, name)
 				}
-				programs++
-				require.True(t, s.ReadOnly, name)
-				require.Equal(t, "65532:65532", s.User, name)
 				require.Equal(t, []string{"ALL"}, s.CapDrop, name)
 				require.Empty(t, s.CapAdd, name)
 				require.False(t, s.Privileged, name)
@@ -96,6 +106,79 @@ func TestComposeSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, string(token), *p.Services["worker"].Environment["ALERTMANAGER_TOKEN"])
 	require.NotEmpty(t, slices.Collect(maps.Keys(p.Secrets)))
+}
+
+// TestComposeReal: with real.yaml Compose refuses until every password and the settings are said, and then nothing is left that is only for trying.
+func TestComposeReal(t *testing.T) {
+	files := []string{"compose.yaml", "deploy/compose/real.yaml"}
+	settings := filepath.Join(t.TempDir(), "real.env")
+	require.NoError(t, os.WriteFile(settings, []byte("NPHIES_BASE_URL=https://hsb.nphies.sa\nMONITOR_INSECURE_COOKIES=true\nTEAMS_WEBHOOK_ALLOW_INSECURE=true\n"), 0o600))
+	needed := map[string]string{"NPHIESQ_ENV_FILE": settings}
+	base, err := os.ReadFile("../../compose.yaml")
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`\$\{([A-Z_]*PASSWORD):-`).FindAllSubmatch(base, -1) { // every password that has a default there
+		needed[string(m[1])] = "secret-" + strings.ToLower(string(m[1]))
+	}
+	require.Len(t, needed, 10)
+	var all []string
+	for name, value := range needed {
+		all = append(all, name+"="+value)
+	}
+	for i := range all {
+		name, _, _ := strings.Cut(all[i], "=")
+		_, err := load(t, slices.Delete(slices.Clone(all), i, i+1), files...)
+		require.ErrorContains(t, err, name)
+	}
+	p, err := load(t, all, files...)
+	require.NoError(t, err)
+	body, err := p.MarshalYAML()
+	require.NoError(t, err)
+	require.NotContains(t, string(body), "only-for-trying")
+	require.NotContains(t, string(body), "demo")
+	require.NotContains(t, p.ServiceNames(), "nphiessim")
+	for _, name := range []string{"worker", "monitor", "enqueue", "migrate", "grants"} {
+		env := p.Services[name].Environment
+		require.Equal(t, "https://hsb.nphies.sa", *env["NPHIES_BASE_URL"], name)
+		for _, s := range config.Settings() {
+			if strings.Contains(s.Name, "INSECURE") {
+				require.Equal(t, "false", *env[s.Name], "%s: %s", name, s.Name)
+			}
+		}
+	}
+	// Each program has its own user of Redis, with its own password.
+	seen := map[string]bool{}
+	for _, name := range []string{"worker", "monitor", "enqueue"} {
+		seen[*p.Services[name].Environment["REDIS_URL"]] = true
+	}
+	require.Len(t, seen, 3)
+}
+
+// TestComposeRedisUsers carries out what makes the users of Redis: each has its password, and those that are not here are gone.
+func TestComposeRedisUsers(t *testing.T) {
+	redis := project(t, "compose.yaml").Services["redis"]
+	dir := t.TempDir()
+	script := strings.NewReplacer("$$", "$", "/run/redis/", dir+"/", "exec redis-server", "exec true", "/etc/redis/users.acl", "../redis/users.acl").Replace(redis.Command[2])
+	cmd := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script)
+	for k, v := range redis.Environment {
+		cmd.Env = append(cmd.Env, k+"="+*v)
+	}
+	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	acl, err := os.ReadFile(filepath.Join(dir, "users.acl"))
+	require.NoError(t, err)
+	require.NotContains(t, string(acl), "CHANGE-ME")
+	users := map[string]string{}
+	for line := range strings.Lines(string(acl)) {
+		if f := strings.Fields(line); len(f) > 3 {
+			users[f[1]] = f[3]
+		}
+	}
+	require.Len(t, users, 3)
+	require.Contains(t, string(acl), "user default off\n")
+	for _, u := range []string{"worker", "monitor", "operator"} {
+		require.Equal(t, ">only-for-trying-"+u, users["nphiesq-"+u])
+	}
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }

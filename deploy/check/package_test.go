@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
 )
@@ -42,6 +43,8 @@ func installed(t *testing.T) (installed []string) {
 			require.FileExists(t, "../../"+s)
 		}
 		for _, c := range p.Contents {
+			require.False(t, strings.HasPrefix(c.Dst, "/etc/") || strings.HasPrefix(c.Type, "config"), "%s: dpkg would ask about %s at an upgrade", f, c.Dst)
+			c.Src = strings.TrimPrefix(c.Src, "dist/share/")              // copies of what is here
 			if c.Type == "symlink" || strings.HasPrefix(c.Src, "dist/") { // dist/ is made by make deb
 				installed = append(installed, c.Dst)
 				continue
@@ -142,4 +145,55 @@ func TestImage(t *testing.T) {
 		"FROM scratch", "COPY rootfs/", "USER 65532:65532", "EXPOSE 8080", "HEALTHCHECK --interval=10s", `CMD ["worker"]`,
 		"FROM programs", "COPY demo/", "FROM programs",
 	}, steps)
+}
+
+// TestVersions holds the versions of packages to the order in which they are made.
+func TestVersions(t *testing.T) {
+	version := func(kind, of, seconds string) string {
+		out, err := exec.CommandContext(t.Context(), "../../scripts/version.sh", kind, of, seconds).Output()
+		require.NoError(t, err, of)
+		return strings.TrimSpace(string(out))
+	}
+	var debs []string
+	for _, tt := range []struct{ of, seconds, deb, chart string }{ // ascending
+		{"f00dfee", "1764189530", "0~20251126203850.gf00dfee", "0.0.0-20251126203850.gf00dfee"},
+		{"0123456", "1764189531", "0~20251126203851.g0123456", "0.0.0-20251126203851.g0123456"},
+		{"0123456-dirty", "1764189531", "0~20251126203851.g0123456.dirty", "0.0.0-20251126203851.g0123456.dirty"},
+		{"v0.0.1", "0", "0.0.1", "0.0.1"},
+		{"v1.4.0-rc1", "0", "1.4.0~rc1", "1.4.0-rc1"},
+		{"v1.4.0-rc1-2-gabc1234", "0", "1.4.0~rc1+2.gabc1234", "1.4.0-rc1+2.gabc1234"},
+		{"v1.4.0-rc2", "0", "1.4.0~rc2", "1.4.0-rc2"},
+		{"v1.4.0", "0", "1.4.0", "1.4.0"},
+		{"v1.4.0-3-gabc1234", "0", "1.4.0+3.gabc1234", "1.4.0+3.gabc1234"},
+		{"v1.4.0-12-gabc1234-dirty", "0", "1.4.0+12.gabc1234.dirty", "1.4.0+12.gabc1234.dirty"},
+		{"v1.4.1-rc1", "0", "1.4.1~rc1", "1.4.1-rc1"},
+		{"v1.10.0", "0", "1.10.0", "1.10.0"},
+	} {
+		require.Equal(t, tt.deb, version("deb", tt.of, tt.seconds), tt.of)
+		require.Equal(t, tt.chart, version("chart", tt.of, tt.seconds), tt.of)
+		_, err := semver.StrictNewVersion(tt.chart)
+		require.NoError(t, err, tt.chart)
+		debs = append(debs, tt.deb)
+	}
+	if _, err := exec.LookPath("dpkg"); err != nil {
+		t.Log("without dpkg the order is not compared")
+		return
+	}
+	for i := range debs[1:] {
+		require.NoError(t, exec.CommandContext(t.Context(), "dpkg", "--compare-versions", debs[i], "lt", debs[i+1]).Run(), "%s < %s", debs[i], debs[i+1])
+	}
+}
+
+// TestCheckAsksForACompiler: make check uses the race detector, so it says or installs what that needs before it begins.
+func TestCheckAsksForACompiler(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^check: gcc `, string(makefile))
+	bare := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "../../scripts/deps.sh", "gcc")
+	cmd.Env = []string{"PATH=" + bare} // without apt-get nothing is installed either
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "not on this machine: gcc")
+	require.Contains(t, string(out), "libc6-dev")
 }

@@ -106,4 +106,20 @@ func TestRun(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Equal(t, "postgres://u:p@h/d?x=1&y=$HOME `id`|own|given||list a b\n", string(out))
+	// What systemd reads otherwise: https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#EnvironmentFile=.
+	for line, problem := range map[string]string{
+		`B=secret\x`: "a backslash", `# secret\`: "a backslash", `B="secret"`: "a quote", `B='secret'`: "a quote", "B=secret ": "blanks around the value", "B= secret": "blanks around the value",
+		"B=secret\r": "blanks around the value", " B=secret": "blanks at the name", "B =secret": "blanks at the name", "export B=secret": "blanks at the name",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "enqueue.env"), []byte("# one\n\n"+line+"\n"), 0o600))
+		out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "nphiesq-enqueue"), "list").CombinedOutput()
+		require.Error(t, err, line)
+		require.Contains(t, string(out), "enqueue.env, line 3: "+problem, line)
+		require.NotContains(t, string(out), "secret")
+	}
+	for _, line := range []string{` # B="x"`, `;B="x"`, `B=it's a "quote"`, "no setting at all"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "enqueue.env"), []byte(line+"\n"), 0o600))
+		out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "nphiesq-enqueue"), "list").CombinedOutput()
+		require.NoError(t, err, "%s: %s", line, out)
+	}
 }

@@ -15,9 +15,10 @@ func Markdown() string {
 The worker shows them at ` + "`/metrics` on `HTTP_ADDR`, the monitor on `MONITOR_HTTP_ADDR`" + `. Labels come from closed sets or the settings, never an id, an
 address or a name. Besides these there are ` + "`go_*` and `process_*`" + ` of the runtime and ` + "`promhttp_*`" + ` of the handler.
 
-What comes from the record (claims, dead letters, outbox, mailboxes, pauses, workers, alerts, audit trail) is the same from every worker: take the
-` + "`max by`" + ` its labels, not the sum. It is missing while PostgreSQL does not answer. A metric *from* is not there before that has happened; the
-others are there from the start, counters with 0 where their labels have few values. Rules for alarms are in
+What comes from the record (claims, dead letters, outbox, mailboxes, pauses, workers, alerts, pages, audit trail) is the same from every worker: take the
+` + "`max by`" + ` its labels, not the sum. It is missing while PostgreSQL does not answer; ` + "`asynq_*` and `teams_circuit_state`" + ` while Redis does not. A metric *from* is not
+there before that has happened; the others are there once the program works, counters with 0 where their labels have few values. While it waits for its servers it shows
+` + "`nphiesq_build_info`, `nphiesq_dependency_up`" + ` and the counters of tasks. Rules for alarms are in
 [deploy/prometheus](../deploy/prometheus), dashboards in [deploy/grafana](../deploy/grafana).
 
 This page is generated from the catalogue in ` + "`internal/metric`" + `, from which the metrics are made, by ` + "`make generate`" + `.

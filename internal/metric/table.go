@@ -42,10 +42,13 @@ func eventTypes(more ...string) []string {
 	return append(out, more...)
 }
 
+// anyLicense is what a licence may look like: the settings say which there are.
+var anyLicense = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,64}$`)
+
 // Label sets that several metrics share.
 var (
-	licence   = Label{Name: "license", Say: "the licences of NPHIES_PROVIDER_LICENSE, and those that claims were taken in for"}
-	certified = Label{Name: "license", Say: "the licences with a certificate of their own, and default"}
+	licence   = Label{Name: "license", Match: anyLicense, Say: "the licences of NPHIES_PROVIDER_LICENSE, and those that claims were taken in for"}
+	certified = Label{Name: "license", Match: anyLicense, Say: "the licences with a certificate of their own, and default"}
 	queue     = Label{Name: "queue", Values: tasks.Queues()}
 	taskType  = Label{Name: "task_type", Values: taskTypes()}
 	channel   = Label{Name: "channel", Values: words(cards.Stakeholders(), Other), Say: "the stakeholder after whom the channel is named, or other"}
@@ -73,7 +76,7 @@ const (
 )
 
 var table = []Row{
-	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "version", Say: "the version"}}, Help: "Always 1; the version is the label."},
+	{Name: "nphiesq_build_info", Type: Gauge, Of: both, Labels: []Label{{Name: "program", Values: []string{string(Worker), string(Monitor)}}, {Name: "version", Match: regexp.MustCompile(`^[A-Za-z0-9.+~_-]{1,64}$`), Say: "the version"}}, Help: "Always 1; program and version are the labels. A worker shows it from the very start, also while it waits for its servers."},
 	{Name: "nphiesq_dependency_up", Type: Gauge, Of: both, Labels: []Label{{Name: "dependency", Values: []string{"postgresql", "redis", "vault"}}}, Help: "1 while the server answers, asked at each scrape; vault, only where it is used, while it is unsealed, too."},
 	{Name: "nphiesq_db_connections", Type: Gauge, Unit: "connections", Of: both, Labels: []Label{state}, Help: "Connections to PostgreSQL that this process holds."},
 	{Name: "nphiesq_db_connections_max", Type: Gauge, Unit: "connections", Of: both, Help: "How many connections to PostgreSQL this process may hold."},
@@ -90,8 +93,9 @@ var table = []Row{
 	{Name: "nphiesq_claims_oldest_pending_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{{Name: "use", Values: []string{"claim", "preauthorization"}}}, Help: "Time since the oldest claim without an outcome was taken in (received, submitting, pending, pended); 0 without one."},
 	{Name: "nphiesq_work_oldest_waiting_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{queue}, Help: "How long the oldest work of a queue has been waiting to be done, from the record: not paused, no dead letter. Unlike asynq's latency it does not start anew with the task."},
 	{Name: "nphiesq_dead_letters", Type: Gauge, Unit: "dead letters", Of: worker, Labels: []Label{queue}, Help: "Dead letters that wait for a person."},
+	{Name: "nphiesq_dead_letters_last_hour", Type: Gauge, Unit: "dead letters", Of: worker, Labels: []Label{queue}, Help: "Dead letters that were written in the last hour, whatever was decided since."},
 	{Name: "nphiesq_dead_letters_oldest_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Help: "Time since the oldest of them was written; 0 without one."},
-	{Name: "nphiesq_pauses", Type: Gauge, Of: worker, Labels: []Label{licence, {Name: "scope", Values: []string{"license", "payer"}}}, Help: "What is not sent for now: the licence as a whole, or payers of it (how many)."},
+	{Name: "nphiesq_pauses", Type: Gauge, Of: worker, Labels: []Label{licence, {Name: "scope", Values: []string{"license", "payer"}}}, Help: "What is not sent now: license is 1 while the licence as a whole is paused, payer how many payers of it are."},
 	{Name: "nphiesq_workers", Type: Gauge, Unit: "processes", Of: worker, Labels: []Label{{Name: "state", Values: []string{"alive", "lost"}}}, Help: "Worker processes by the leases they hold; lost: one that no longer renews its lease and has not given it back."},
 	{Name: "nphiesq_record_read_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, Help: "When the values that come from the record were read, as Unix time. They are read again after 15 s."},
 	{Name: "nphiesq_reconcile_findings_total", Type: Counter, Of: worker, Labels: []Label{{Name: "finding", Values: []string{"abandoned", "missing", "orphaned", "overdue", "poll", "channel", "page"}}}, Help: "What the reconciler found and mended: work of a process that died, a row without its task, a task that nobody works on, a claim of which nothing was heard, a mailbox that was due, notifications and pages that waited."},
@@ -100,7 +104,7 @@ var table = []Row{
 		{Name: "event", Values: []string{"eligibility-request", "claim-request", "priorauth-request", "status-check", "cancel-request", "poll-request", Other}},
 		{Name: "outcome", Values: []string{"ok", "error"}},
 		{Name: "error_type", Values: []string{None, string(fault.Certificate), string(fault.JWT), string(fault.Network), string(fault.API), ErrorOurs}},
-		{Name: "payer_group", Say: "the groups of METRICS_PAYER_GROUPS, other for payers in none, none for messages to no payer (poll-request)"},
+		{Name: "payer_group", Match: regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`), Say: "the groups of METRICS_PAYER_GROUPS, other for payers in none, none for messages to no payer (poll-request)"},
 	}, Help: "Time one exchange with NPHIES took. error_type as on the cards; our_servers: the answer could not be kept."},
 	{Name: "nphies_poll_last_success_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{licence}, When: "the mailbox was read once", Help: "When the licence's mailbox was last read with success, as Unix time."},
 	{Name: "nphies_poll_failing_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{licence}, Help: "For how long polls of the licence have been failing; 0 while they succeed."},
@@ -133,6 +137,8 @@ var table = []Row{
 	{Name: "teams_outbox_waiting", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Notifications that wait to be posted."},
 	{Name: "teams_outbox_oldest_age_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{channel}, Help: "Outbox lag: time since the oldest of them was written; 0 without one."},
 	{Name: "teams_outbox_given_up", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Notifications that were given up and that nobody sent again."},
+	{Name: "teams_outbox_given_up_last_hour", Type: Gauge, Unit: "notifications", Of: worker, Labels: []Label{channel}, Help: "Those that were given up in the last hour."},
+	{Name: "teams_posts_total", Type: Counter, Of: worker, Labels: []Label{channel, {Name: "class", Values: []string{"accepted", "temporary", "ambiguous", "permanent", "config"}}}, Help: "Posts by the class of their answer, there from the start: for rates and alarms. teams_delivery_attempts_total has the HTTP status besides."},
 	{Name: "teams_delivery_attempts_total", Type: Counter, Of: worker, When: "a notification was posted", Labels: []Label{channel, {Name: "class", Values: []string{"accepted", "temporary", "ambiguous", "permanent", "config"}}, status}, Help: "Posts by the class of their answer and its HTTP status; none: there was no answer."},
 	{Name: "teams_delivery_latency_seconds", Type: Histogram, Unit: "seconds", Of: worker, Labels: []Label{channel}, Buckets: []float64{.1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}, Help: "Time from the writing of a notification until Teams accepted it."},
 	{Name: "teams_retry_after_seconds", Type: Gauge, Unit: "seconds", Of: worker, Labels: []Label{channel}, When: "Teams asked to wait", Help: "How long Teams last asked to leave the channel alone."},
@@ -156,6 +162,7 @@ var table = []Row{
 	{Name: "pagerduty_events_total", Type: Counter, Of: worker, Labels: []Label{{Name: "action", Values: []string{"trigger", "acknowledge", "resolve"}}, {Name: "outcome", Values: []string{"accepted", "retry", "throttled", "dead", "unknown_to_pagerduty"}}}, Help: "Events sent to PagerDuty, by action and what became of them: accepted, retry, throttled, dead, unknown_to_pagerduty."},
 	{Name: "pagerduty_events_waiting", Type: Gauge, Unit: "events", Of: worker, Help: "Events that wait to be sent to PagerDuty."},
 	{Name: "pagerduty_events_given_up", Type: Gauge, Unit: "events", Of: worker, Help: "Events that PagerDuty never took."},
+	{Name: "pagerduty_events_given_up_last_hour", Type: Gauge, Unit: "events", Of: worker, Help: "Those that were given up in the last hour."},
 	{Name: "audit_chain_valid", Type: Gauge, Of: worker, When: "the trail was checked: at the first start, then each hour", Help: "1 while the audit trail is whole, 0 when a row was changed or removed: see enqueue audit verify."},
 	{Name: "audit_chain_checked_timestamp_seconds", Type: Gauge, Unit: "seconds", Of: worker, When: "the trail was checked", Help: "When the audit trail was last checked from its first row to its last, as Unix time."},
 	{Name: "audit_chain_rows", Type: Gauge, Unit: "rows", Of: worker, When: "the trail was checked", Help: "Rows of the audit trail when it was last checked."},

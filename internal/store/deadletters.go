@@ -161,12 +161,13 @@ func (s *Store) SettleDeadLetter(ctx context.Context, taskType, reference string
 	})
 }
 
-// SettleDrains closes the dead letters of drains that work again: something was accepted after the failure. notify and page are the types
+// SettleDrains closes the dead letters of drains that work again: something was accepted after the failure, and nothing of before it still waits. notify and page are the types
 // of the tasks that drain a channel, and what waits for PagerDuty. It returns how many were closed.
 func (s *Store) SettleDrains(ctx context.Context, notify, page string) (n int, err error) {
 	err = s.tx(ctx, "settle dead letters of drains", func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `UPDATE dead_letters d SET state = 'resolved' WHERE state IN ('open', 'retrying') AND (
 			task_type = $1 AND EXISTS (SELECT FROM teams_notifications n WHERE n.channel = d.reference AND n.sent_at > d.last_failed_at)
+				AND NOT EXISTS (SELECT FROM teams_notifications n WHERE n.channel = d.reference AND n.sent_at IS NULL AND n.dead_at IS NULL AND n.created_at < d.last_failed_at)
 			OR task_type = $2 AND EXISTS (SELECT FROM pagerduty_events e WHERE e.sent_at > d.last_failed_at)) RETURNING id`, notify, page)
 		if err != nil {
 			return err

@@ -21,7 +21,13 @@ type Figures struct {
 	// Letters are the open dead letters by queue; OldestLetter is zero without one.
 	Letters      map[string]int
 	OldestLetter time.Time
-	Pauses       []Pause
+	// Paused are licences for which something is held back now.
+	Paused []PauseFigure
+	// WrittenLetters, GivenUp and GivenUpPages are of the last hour: dead letters by queue, whatever was decided since; notifications by
+	// channel and events for PagerDuty that were given up.
+	WrittenLetters map[string]int
+	GivenUp        map[string]int
+	GivenUpPages   int
 	// Alive and Lost are worker processes.
 	Alive, Lost int
 	Mailboxes   []MailboxFigure
@@ -30,6 +36,13 @@ type Figures struct {
 	// Outbox is by channel; Unacknowledged by priority.
 	Outbox         []OutboxFigure
 	Unacknowledged []UnacknowledgedFigure
+}
+
+// PauseFigure says what is not sent for a licence now: nothing at all, or nothing to so many payers.
+type PauseFigure struct {
+	License string
+	Whole   bool
+	Payers  int
 }
 
 // ClaimFigure counts the claims of a use that are in a state.
@@ -62,7 +75,7 @@ type UnacknowledgedFigure struct {
 
 // Figures reads them.
 func (s *Store) Figures(ctx context.Context) (Figures, error) {
-	f := Figures{At: s.opt.Now(), OldestPending: map[string]time.Time{}, Letters: map[string]int{}}
+	f := Figures{At: s.opt.Now(), OldestPending: map[string]time.Time{}, Letters: map[string]int{}, WrittenLetters: map[string]int{}, GivenUp: map[string]int{}}
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
 		if f.Open, err = rowsOf[ClaimFigure](ctx, tx, `SELECT use, state, count(*)::int FROM claims WHERE state IN ('received', 'submitting', 'pending', 'pended') GROUP BY 1, 2`); err != nil {
 			return err
@@ -92,6 +105,22 @@ func (s *Store) Figures(ctx context.Context) (Figures, error) {
 			min(created_at) FILTER (WHERE dead_at IS NULL) FROM teams_notifications WHERE sent_at IS NULL GROUP BY 1`); err != nil {
 			return err
 		}
+		if f.Paused, err = rowsOf[PauseFigure](ctx, tx, `SELECT license, bool_or(payer = ''), count(*) FILTER (WHERE payer <> '')::int FROM pauses p WHERE `+pausing("$1")+` GROUP BY 1`, f.At); err != nil {
+			return err
+		}
+		hour := f.At.Add(-time.Hour)
+		// updated_at has an index, and is never before created_at.
+		rows, _ = tx.Query(ctx, `SELECT queue, count(*)::int FROM dead_letters WHERE updated_at > $1 AND created_at > $1 GROUP BY 1`, hour)
+		if _, err = pgx.ForEachRow(rows, []any{&queue, &n}, func() error { f.WrittenLetters[queue] = n; return nil }); err != nil {
+			return err
+		}
+		rows, _ = tx.Query(ctx, `SELECT channel, count(*)::int FROM teams_notifications WHERE sent_at IS NULL AND dead_at > $1 GROUP BY 1`, hour)
+		if _, err = pgx.ForEachRow(rows, []any{&queue, &n}, func() error { f.GivenUp[queue] = n; return nil }); err != nil {
+			return err
+		}
+		if err = tx.QueryRow(ctx, `SELECT count(*)::int FROM pagerduty_events WHERE sent_at IS NULL AND dead_at > $1`, hour).Scan(&f.GivenUpPages); err != nil {
+			return err
+		}
 		f.Unacknowledged, err = rowsOf[UnacknowledgedFigure](ctx, tx, `SELECT priority, count(DISTINCT alert_key)::int, min(sent_at) FROM teams_notifications
 			WHERE acknowledged_at IS NULL AND priority IN ('CRITICAL', 'HIGH') AND state IN ('open', 'escalated') AND sent_at IS NOT NULL GROUP BY 1`)
 		return err
@@ -100,9 +129,6 @@ func (s *Store) Figures(ctx context.Context) (Figures, error) {
 		return f, wrap("read figures", err)
 	}
 	if f.Waiting, err = s.OldestWaiting(ctx); err != nil {
-		return f, err
-	}
-	if f.Pauses, err = s.Pauses(ctx); err != nil {
 		return f, err
 	}
 	workers, err := s.Workers(ctx)

@@ -28,8 +28,19 @@ func TestFigures(t *testing.T) {
 		(gen_random_uuid(), 'c', 'vault.seal.detected', '{SRE}', 'CRITICAL', 'u', '{}', 'SRE', NULL, NULL, 'b'), (gen_random_uuid(), 'c', 'task.dlq', '{SRE}', 'HIGH', 'u', '{}', 'SRE', NULL, now(), 'd')`)
 	require.NoError(t, err)
 
+	// A breaker whose first poll got through no longer holds anything back; one that nobody has tried yet does, though its time is over.
+	_, err = pool.Exec(ctx, `INSERT INTO pauses (license, payer, error_kind, since, until, breaker, half_open_at) VALUES
+		('whole', '', 'network', $1::timestamptz - interval '1 hour', NULL, false, NULL), ('open', '', 'network', $1::timestamptz - interval '1 hour', $1::timestamptz + interval '14 minutes', true, $1),
+		('untried', '', 'network', $1::timestamptz - interval '1 hour', $1::timestamptz - interval '1 minute', true, NULL),
+		('payers', 'P1', 'network', $1::timestamptz - interval '1 hour', $1::timestamptz + interval '1 minute', false, NULL), ('payers', 'P2', 'network', $1::timestamptz - interval '2 hours', $1::timestamptz - interval '1 hour', false, NULL)`, clock.Now())
+	require.NoError(t, err)
+
 	f, err := s.Figures(ctx)
 	require.NoError(t, err)
+	require.ElementsMatch(t, []store.PauseFigure{{License: "whole", Whole: true}, {License: "untried", Whole: true}, {License: "payers", Payers: 1}}, f.Paused)
+	require.Empty(t, f.Waiting["nphies-submit"], "a claim whose dead letter waits for a person does not wait for a worker")
+	require.Equal(t, map[string]int{"nphies-submit": 1}, f.WrittenLetters)
+	require.Equal(t, map[string]int{"SRE": 1}, f.GivenUp)
 	require.Equal(t, []store.ClaimFigure{{Use: store.UseClaim, State: store.Received, Count: 1}}, f.Open)
 	outcomes, err := s.Outcomes(ctx)
 	require.NoError(t, err)

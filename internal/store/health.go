@@ -66,13 +66,18 @@ func (s *Store) LetterSummary(ctx context.Context) (LetterSummary, error) {
 	return x, wrap("sum up dead letters", err)
 }
 
+// noLetter is the beginning of a condition on a row c: no dead letter of it, found by its column, waits for a person.
+func noLetter(column string) string {
+	return `NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.` + column + ` = c.id AND d.state = 'open') AND `
+}
+
 // OldestWaiting returns, by queue, since when the oldest work waits to be done: what was never begun, is not paused, and is no dead
 // letter.
 func (s *Store) OldestWaiting(ctx context.Context) (map[string]time.Time, error) {
 	rows, err := s.pool.Query(ctx, `
-SELECT CASE c.use WHEN 'claim' THEN 'nphies-submit' ELSE 'nphies-priorauth' END, min(c.created_at) FROM claims c WHERE c.state = 'received' AND `+notPaused("$1")+` GROUP BY 1
-UNION ALL SELECT 'nphies-eligibility', min(c.created_at) FROM eligibility_checks c WHERE c.state = 'received' AND `+notPaused("$1")+` HAVING count(*) > 0
-UNION ALL SELECT 'nphies-' || c.code, min(c.created_at) FROM fhir_tasks c WHERE c.state = 'received' AND `+notPaused("$1")+` GROUP BY 1
+SELECT CASE c.use WHEN 'claim' THEN 'nphies-submit' ELSE 'nphies-priorauth' END, min(c.created_at) FROM claims c WHERE c.state = 'received' AND `+noLetter("claim_id")+notPaused("$1")+` GROUP BY 1
+UNION ALL SELECT 'nphies-eligibility', min(c.created_at) FROM eligibility_checks c WHERE c.state = 'received' AND `+noLetter("eligibility_id")+notPaused("$1")+` HAVING count(*) > 0
+UNION ALL SELECT 'nphies-' || c.code, min(c.created_at) FROM fhir_tasks c WHERE c.state = 'received' AND `+noLetter("fhir_task_id")+notPaused("$1")+` GROUP BY 1
 UNION ALL SELECT 'nphies-poll', min(next_poll_at) FROM poll_state WHERE next_poll_at < $1 HAVING count(*) > 0
 UNION ALL SELECT 'teams', min(next_attempt_at) FROM teams_notifications WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at < $1 HAVING count(*) > 0
 UNION ALL SELECT 'pagerduty', min(next_attempt_at) FROM pagerduty_events WHERE sent_at IS NULL AND dead_at IS NULL AND next_attempt_at < $1 HAVING count(*) > 0`, s.opt.Now())

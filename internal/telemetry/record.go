@@ -28,9 +28,10 @@ func NewRecord(s Figures, log *slog.Logger, fresh time.Duration) prometheus.Coll
 	r := &record{store: s, log: log, fresh: fresh, descs: map[string]*prometheus.Desc{}}
 	for _, name := range []string{
 		"nphiesq_claims", "nphiesq_claims_oldest_pending_age_seconds", "nphiesq_work_oldest_waiting_age_seconds", "nphiesq_dead_letters", "nphiesq_dead_letters_oldest_age_seconds",
-		"nphiesq_pauses", "nphiesq_workers", "nphiesq_record_read_timestamp_seconds", "nphies_poll_last_success_timestamp_seconds", "nphies_poll_failing_seconds",
+		"nphiesq_dead_letters_last_hour", "nphiesq_pauses", "nphiesq_workers", "nphiesq_record_read_timestamp_seconds", "nphies_poll_last_success_timestamp_seconds", "nphies_poll_failing_seconds",
 		"nphies_poll_due_seconds", "nphies_mailbox_more_waiting", "nphies_mailbox_unprocessed", "nphies_mailbox_unmatched", "teams_notifications_unacknowledged",
 		"teams_notifications_unacknowledged_oldest_age_seconds", "teams_outbox_waiting", "teams_outbox_oldest_age_seconds", "teams_outbox_given_up",
+		"teams_outbox_given_up_last_hour", "pagerduty_events_given_up_last_hour",
 		"audit_chain_valid", "audit_chain_checked_timestamp_seconds", "audit_chain_rows",
 	} {
 		r.descs[name] = metric.Desc(name)
@@ -120,18 +121,17 @@ func (r *record) all(f store.Figures, audit store.AuditCheck) (out []prometheus.
 		since := f.Waiting[q]
 		put("nphiesq_work_oldest_waiting_age_seconds", age(&since), q)
 		put("nphiesq_dead_letters", float64(f.Letters[q]), q)
+		put("nphiesq_dead_letters_last_hour", float64(f.WrittenLetters[q]), q)
 	}
 	put("nphiesq_dead_letters_oldest_age_seconds", age(&f.OldestLetter))
 	licences, payers := map[string]float64{}, map[string]float64{}
-	for _, p := range f.Pauses {
-		switch {
-		case p.Until != nil && !p.Until.After(f.At): // it waits for its first success, and sends
-		case p.Payer == "":
-			licences[p.License]++
-		default:
-			payers[p.License]++
+	for _, p := range f.Paused {
+		if p.Whole {
+			licences[p.License] = 1
 		}
+		payers[p.License] = float64(p.Payers)
 	}
+	put("pagerduty_events_given_up_last_hour", float64(f.GivenUpPages))
 	for _, m := range f.Mailboxes {
 		put("nphiesq_pauses", licences[m.License], m.License, "license")
 		put("nphiesq_pauses", payers[m.License], m.License, "payer")
@@ -150,12 +150,19 @@ func (r *record) all(f store.Figures, audit store.AuditCheck) (out []prometheus.
 	put("nphies_mailbox_unmatched", float64(f.Unmatched))
 	put("nphiesq_workers", float64(f.Alive), "alive")
 	put("nphiesq_workers", float64(f.Lost), "lost")
-	outbox := map[string]store.OutboxFigure{}
-	for _, o := range f.Outbox { // a channel that is none any more counts as other
-		name := o.Channel
+	channel := func(name string) string { // one that is none any more counts as other
 		if !cards.Stakeholder(name).Valid() {
-			name = metric.Other
+			return metric.Other
 		}
+		return name
+	}
+	lately := map[string]int{}
+	for name, n := range f.GivenUp {
+		lately[channel(name)] += n
+	}
+	outbox := map[string]store.OutboxFigure{}
+	for _, o := range f.Outbox {
+		name := channel(o.Channel)
 		x := outbox[name]
 		x.Waiting, x.GaveUp = x.Waiting+o.Waiting, x.GaveUp+o.GaveUp
 		if x.Oldest == nil || (o.Oldest != nil && o.Oldest.Before(*x.Oldest)) {
@@ -167,6 +174,7 @@ func (r *record) all(f store.Figures, audit store.AuditCheck) (out []prometheus.
 		x := outbox[string(s)]
 		put("teams_outbox_waiting", float64(x.Waiting), string(s))
 		put("teams_outbox_given_up", float64(x.GaveUp), string(s))
+		put("teams_outbox_given_up_last_hour", float64(lately[string(s)]), string(s))
 		put("teams_outbox_oldest_age_seconds", age(x.Oldest), string(s))
 	}
 	for _, p := range []cards.Priority{cards.Critical, cards.High} {

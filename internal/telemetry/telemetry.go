@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -33,11 +34,11 @@ func Logger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(tracing.Logs(slog.NewJSONHandler(w, o)))
 }
 
-// Registry returns a registry with the metrics of the process and the Go runtime, and the version of the program.
-func Registry(version string) *prometheus.Registry {
+// Registry returns a registry with the metrics of the process and the Go runtime, and the name and version of the program.
+func Registry(program metric.Program, version string) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	info := metric.NewGauge("nphiesq_build_info")
-	info.WithLabelValues(version).Set(1)
+	info.WithLabelValues(string(program), version).Set(1)
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), info)
 	return r
 }
@@ -136,13 +137,22 @@ func (m *Tasks) Suppressed(reason string) { m.silenced.WithLabelValues(reason).I
 
 // queues collects asynq's own figures under asynq's own names, which the monitor's charts expect.
 type queues struct {
-	insp  *asynq.Inspector
+	insp  Inspector
 	descs map[string]*prometheus.Desc
+
+	mu    sync.Mutex
+	asked chan []*asynq.QueueInfo // an answer that is still awaited, nil for none
 }
 
-// NewQueues returns a collector of the depth of each queue. Each scrape asks Redis once per queue.
-func NewQueues(insp *asynq.Inspector) prometheus.Collector {
-	q := &queues{insp, map[string]*prometheus.Desc{}}
+// Inspector is asynq's view of the queues.
+type Inspector interface {
+	GetQueueInfo(queue string) (*asynq.QueueInfo, error)
+}
+
+// NewQueues returns a collector of the depth of each queue. Each scrape asks Redis once per queue. One that hangs does not hold up the scrape:
+// there are no figures then, and nphiesq_dependency_up says why.
+func NewQueues(insp Inspector) prometheus.Collector {
+	q := &queues{insp: insp, descs: map[string]*prometheus.Desc{}}
 	for _, r := range metric.Table() {
 		if strings.HasPrefix(r.Name, "asynq_") {
 			q.descs[r.Name] = metric.Desc(r.Name)
@@ -157,14 +167,38 @@ func (q *queues) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// ask asks for all queues; asynq knows no deadline. While one question waits for its answer no other is put.
+func (q *queues) ask() []*asynq.QueueInfo {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.asked == nil {
+		answer := make(chan []*asynq.QueueInfo, 1)
+		q.asked = answer
+		go func() {
+			var out []*asynq.QueueInfo
+			for _, name := range tasks.Queues() {
+				if i, err := q.insp.GetQueueInfo(name); err == nil { // else it is not used yet, or Redis is away
+					out = append(out, i)
+				}
+			}
+			answer <- out
+		}()
+	}
+	patience := time.NewTimer(answerWithin)
+	defer patience.Stop()
+	select {
+	case out := <-q.asked:
+		q.asked = nil
+		return out
+	case <-patience.C:
+		return nil // the next scrape looks for the answer
+	}
+}
+
 func (q *queues) Collect(ch chan<- prometheus.Metric) {
-	for _, name := range tasks.Queues() {
-		i, err := q.insp.GetQueueInfo(name)
-		if err != nil {
-			continue // not used yet, or Redis is away: then nphiesq_dependency_up says so
-		}
+	for _, i := range q.ask() {
 		put := func(m string, v float64, labels ...string) {
-			ch <- metric.Value(q.descs[m], m, v, append([]string{name}, labels...)...)
+			ch <- metric.Value(q.descs[m], m, v, append([]string{i.Queue}, labels...)...)
 		}
 		put("asynq_queue_size", float64(i.Size))
 		put("asynq_queue_latency_seconds", i.Latency.Seconds())

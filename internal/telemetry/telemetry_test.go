@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
@@ -16,6 +18,7 @@ import (
 	"github.com/claimlinc/nphiesq/internal/store"
 	"github.com/claimlinc/nphiesq/internal/telemetry"
 	"github.com/claimlinc/nphiesq/internal/testenv"
+	"github.com/claimlinc/nphiesq/tasks"
 )
 
 func verified(t *testing.T, r *prometheus.Registry) {
@@ -112,6 +115,36 @@ nphiesq_dependency_up{dependency="vault"} 0
 `)))
 }
 
+// hanging is a Redis that does not answer until it is let.
+type hanging struct {
+	let   chan struct{}
+	asked atomic.Int32
+}
+
+func (h *hanging) GetQueueInfo(queue string) (*asynq.QueueInfo, error) {
+	h.asked.Add(1)
+	<-h.let
+	return &asynq.QueueInfo{Queue: queue, Pending: 3}, nil
+}
+
+// TestAHungRedisDoesNotHoldUpTheScrape: no figures, but in time; and they are back with it.
+func TestAHungRedisDoesNotHoldUpTheScrape(t *testing.T) {
+	h := &hanging{let: make(chan struct{})}
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(telemetry.NewQueues(h))
+	for range 2 {
+		families, err := r.Gather()
+		require.NoError(t, err)
+		require.Empty(t, families)
+	}
+	require.EqualValues(t, 1, h.asked.Load(), "while one question waits no other is put")
+	close(h.let)
+	verified(t, r)
+	n, err := testutil.GatherAndCount(r, "asynq_queue_size")
+	require.NoError(t, err)
+	require.Equal(t, len(tasks.Queues()), n)
+}
+
 type figures struct {
 	f              store.Figures
 	audit          store.AuditCheck
@@ -135,7 +168,8 @@ func TestTheRecordIsReadOnceInAWhile(t *testing.T) {
 		f: store.Figures{
 			At: now, Open: []store.ClaimFigure{{Use: "claim", State: store.Pending, Count: 3}}, OldestPending: map[string]time.Time{"claim": *ago(70)},
 			Waiting: map[string]time.Time{"teams": *ago(5)}, Letters: map[string]int{"nphies-submit": 2}, OldestLetter: *ago(9),
-			Pauses: []store.Pause{{License: "L1"}, {License: "L1", Payer: "P", Until: ago(-60)}, {License: "L1", Payer: "Q", Until: ago(1)}}, Alive: 2, Lost: 1,
+			Paused: []store.PauseFigure{{License: "L1", Whole: true, Payers: 1}}, Alive: 2, Lost: 1,
+			WrittenLetters: map[string]int{"teams": 6}, GivenUp: map[string]int{"SRE": 2, "GONE": 1}, GivenUpPages: 3,
 			Mailboxes: []store.MailboxFigure{
 				{PollState: store.PollState{License: "L1", LastSuccessAt: ago(600), FirstFailedAt: ago(300), NextPollAt: *ago(20), MoreWaiting: true}, Unprocessed: 1},
 				{PollState: store.PollState{License: "L2", NextPollAt: *ago(-20)}},
@@ -170,6 +204,8 @@ func TestTheRecordIsReadOnceInAWhile(t *testing.T) {
 		"nphies_mailbox_unprocessed L1": 1, "nphies_mailbox_unmatched": 4, "teams_outbox_waiting SRE": 5, "teams_outbox_given_up SRE": 1, "teams_outbox_oldest_age_seconds SRE": 30,
 		"teams_outbox_waiting other": 2, "teams_outbox_oldest_age_seconds other": 50, "teams_outbox_waiting PMO": 0, "teams_notifications_unacknowledged CRITICAL": 1,
 		"teams_notifications_unacknowledged_oldest_age_seconds CRITICAL": 400, "teams_notifications_unacknowledged HIGH": 0, "audit_chain_valid": 0, "audit_chain_rows": 7,
+		"nphiesq_dead_letters_last_hour teams": 6, "nphiesq_dead_letters_last_hour nphies-submit": 0, "teams_outbox_given_up_last_hour SRE": 2, "teams_outbox_given_up_last_hour other": 1,
+		"teams_outbox_given_up_last_hour PMO": 0, "pagerduty_events_given_up_last_hour": 3,
 		"nphiesq_record_read_timestamp_seconds": float64(now.Unix()),
 	} {
 		v, ok := got[name]

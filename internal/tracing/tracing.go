@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"go.opentelemetry.io/otel"
@@ -158,11 +159,18 @@ func About(ctx context.Context, to string, attrs ...attribute.KeyValue) {
 func End(span trace.Span, err error) {
 	if err != nil {
 		f := fault.Of(err)
-		span.SetAttributes(attribute.String(ErrorType, strings.TrimSpace(string(f.Kind)+" "+f.Code)))
+		code := f.Code
+		if !plainCode.MatchString(code) {
+			code = "other"
+		}
+		span.SetAttributes(attribute.String(ErrorType, strings.TrimSpace(string(f.Kind)+" "+code)))
 		span.SetStatus(codes.Error, string(f.Kind))
 	}
 	span.End()
 }
+
+// plainCode is what may stand in a span: a code is made by others, and could be a sentence.
+var plainCode = regexp.MustCompile(`^([A-Za-z]+ )?[A-Za-z0-9._/-]{0,32}$`)
 
 // TraceParent is the name of the header that carries a context: W3C Trace Context.
 const TraceParent = "traceparent"

@@ -101,11 +101,15 @@ func TestSpansArriveLinkedAndWithoutTexts(t *testing.T) {
 	lctx, second := tracing.BeginLinked(ctx, "second", trace.SpanKindConsumer, []string{first, first, "", "nonsense"})
 	tracing.About(lctx, first, attribute.String(tracing.Claim, "c"))
 	tracing.About(lctx, tracing.Context(lctx)) // its own trace is no link
+	_, third := tracing.BeginLinked(ctx, "third", trace.SpanKindConsumer, nil)
+	tracing.End(third, &fault.Error{Kind: fault.API, Code: "GE-1 Patient Salma"})
 	tracing.End(second, &fault.Error{Kind: fault.Network, Code: "HTTP 503", Safe: "safe text", Err: errors.New("Patient Salma")})
 	require.NoError(t, stop(context.WithoutCancel(t.Context())))
 
 	spans := r.all()
-	require.Len(t, spans, 2)
+	require.Len(t, spans, 3)
+	require.Contains(t, spans["third"].String(), "api other")
+	require.NotContains(t, spans["third"].String(), "Salma")
 	require.Equal(t, "Bearer abc", (<-r.header).Get("Authorization"))
 	two := spans["second"]
 	require.Empty(t, two.GetParentSpanId())

@@ -21,6 +21,7 @@ type Metrics struct {
 	duration      *prometheus.HistogramVec
 	notifications *prometheus.CounterVec
 	attempts      *prometheus.CounterVec
+	posts         *prometheus.CounterVec
 	latency       *prometheus.HistogramVec
 	retryAfter    *prometheus.GaugeVec
 	bytes         *prometheus.HistogramVec
@@ -52,6 +53,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		duration:      metric.NewHistogram("teams_notification_send_duration_seconds"),
 		notifications: metric.NewCounter("teams_notifications_total"),
 		attempts:      metric.NewCounter("teams_delivery_attempts_total"),
+		posts:         metric.NewCounter("teams_posts_total"),
 		latency:       metric.NewHistogram("teams_delivery_latency_seconds"),
 		retryAfter:    metric.NewGauge("teams_retry_after_seconds"),
 		bytes:         metric.NewHistogram("teams_card_bytes"),
@@ -60,7 +62,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		lastAccepted:  metric.NewGauge("teams_channel_last_accepted_timestamp_seconds"),
 	}
 	m.changes = metric.NewCounter("teams_card_changes_total")
-	r.MustRegister(m.changes, m.sent, m.failed, m.duration, m.notifications, m.attempts, m.latency, m.retryAfter, m.bytes, m.truncations, m.deferrals, m.lastAccepted)
+	r.MustRegister(m.changes, m.posts, m.sent, m.failed, m.duration, m.notifications, m.attempts, m.latency, m.retryAfter, m.bytes, m.truncations, m.deferrals, m.lastAccepted)
 	return m
 }
 
@@ -127,6 +129,7 @@ func (m *Metrics) copied(channel string, n int) {
 
 func (m *Metrics) attempt(channel string, r notify.Result, took time.Duration) {
 	m.attempts.WithLabelValues(channelLabel(channel), string(r.Class), statusLabel(r.Status)).Inc()
+	m.posts.WithLabelValues(channelLabel(channel), string(r.Class)).Inc()
 	m.duration.WithLabelValues().Observe(took.Seconds())
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -81,6 +82,18 @@ type schema map[string]any
 // addresses are set by the chart, whose services and probes know them.
 var addresses = map[string]bool{"HTTP_ADDR": true, "MONITOR_ADDR": true, "ACTIONS_ADDR": true, "MONITOR_HTTP_ADDR": true}
 
+// digits are settings that look like numbers and are none: they must stand in quotes, or zeros and digits get lost.
+var digits = map[string]bool{"NPHIES_PROVIDER_LICENSE": true}
+
+// stop is what the end of a worker may take in seconds: the longest task, 5 to put back what did not end, 5 to close its listener, ten to spare, and 1.
+func stop() int {
+	var longest time.Duration
+	for _, t := range tasks.Table() {
+		longest = max(longest, t.Timeout)
+	}
+	return int(longest.Seconds()) + 21
+}
+
 func settings() schema {
 	properties := schema{}
 	for _, s := range config.Settings() {
@@ -90,6 +103,9 @@ func settings() schema {
 		for _, name := range []string{s.Name, s.Alias} {
 			if name != "" {
 				properties[name] = schema{"type": []string{"string", "number", "boolean"}, "description": s.Doc}
+				if digits[name] {
+					properties[name] = schema{"type": "string", "description": s.Doc}
+				}
 			}
 		}
 	}
@@ -100,6 +116,7 @@ func schemaOf(values *yaml.Node) schema {
 	s := object(values)
 	properties := s["properties"].(schema)
 	worker := properties["worker"].(schema)
+	worker["properties"].(schema)["terminationGracePeriodSeconds"].(schema)["minimum"] = stop()
 	group := schema{}
 	for name, p := range worker["properties"].(schema) {
 		group[name] = p

@@ -31,6 +31,7 @@ var programs = []string{"worker", "enqueue", "monitor", "nphiessim"}
 
 type module struct {
 	Path, Version, Dir string
+	folders            []string // of its packages that are linked
 	programs           []string
 	licenses           []string
 	files              []file
@@ -53,24 +54,24 @@ func main() {
 }
 
 func run(root, table, texts string) error {
+	std, err := toolchain(root)
+	if err != nil {
+		return err
+	}
 	found := map[string]*module{}
 	for _, p := range programs {
-		list, err := linked(root, "./cmd/"+p)
+		list, err := linked(root, "./cmd/"+p, std)
 		if err != nil {
 			return err
 		}
 		for _, m := range list {
-			if found[m.Path] == nil {
-				found[m.Path] = &m
+			f := found[m.Path]
+			if f == nil {
+				found[m.Path], f = m, m
 			}
-			if f := found[m.Path]; !slices.Contains(f.programs, p) {
-				f.programs = append(f.programs, p)
-			}
+			f.programs = append(f.programs, p)
+			f.folders = append(f.folders, m.folders...)
 		}
-	}
-	std, err := toolchain(root)
-	if err != nil {
-		return err
 	}
 	modules := []*module{std}
 	for _, p := range slices.Sorted(maps.Keys(found)) {
@@ -96,9 +97,9 @@ func run(root, table, texts string) error {
 	return err
 }
 
-// linked are the modules of a program as it is built for servers. The table must not depend on who makes it.
-func linked(root, program string) ([]module, error) {
-	cmd := exec.Command("go", "list", "-deps", "-json=Module", program)
+// linked are the modules of a program as it is built for servers. The table must not depend on who makes it. Folders of Go's library go to std.
+func linked(root, program string, std *module) ([]*module, error) {
+	cmd := exec.Command("go", "list", "-deps", "-json=Dir,Module,Standard", program)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-mod=readonly")
 	cmd.Stderr = os.Stderr
@@ -106,11 +107,13 @@ func linked(root, program string) ([]module, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list %s: %w", program, err)
 	}
-	var list []module
+	var list []*module
 	dec := json.NewDecoder(bytes.NewReader(out))
 	for {
 		var p struct {
-			Module *struct {
+			Dir      string
+			Standard bool
+			Module   *struct {
 				Path, Version, Dir string
 				Main               bool
 				Replace            *struct{ Path, Version, Dir string }
@@ -122,13 +125,20 @@ func linked(root, program string) ([]module, error) {
 			return nil, err
 		}
 		m := p.Module
-		if m == nil || m.Main || slices.ContainsFunc(list, func(o module) bool { return o.Path == m.Path }) {
+		if p.Standard {
+			std.folders = append(std.folders, p.Dir)
+		}
+		if m == nil || m.Main {
+			continue
+		}
+		if i := slices.IndexFunc(list, func(o *module) bool { return o.Path == m.Path }); i >= 0 {
+			list[i].folders = append(list[i].folders, p.Dir)
 			continue
 		}
 		if m.Replace != nil {
 			m.Version, m.Dir = m.Replace.Version, m.Replace.Dir
 		}
-		list = append(list, module{Path: m.Path, Version: m.Version, Dir: m.Dir})
+		list = append(list, &module{Path: m.Path, Version: m.Version, Dir: m.Dir, folders: []string{p.Dir}})
 	}
 }
 
@@ -143,39 +153,34 @@ func toolchain(root string) (*module, error) {
 	return &module{Path: "Go standard library", Dir: strings.TrimSpace(string(out)), programs: programs}, nil
 }
 
-var isLicense = regexp.MustCompile(`(?i)^(licen[cs]e|copying|unlicense|notice)([-._].*)?$`)
+var (
+	isLicense = regexp.MustCompile(`(?i)licen[cs]e|copying|copyright|notice|patents`)
+	// isBeside are those that need not be a licence themselves.
+	isBeside = regexp.MustCompile(`(?i)copyright|notice|patents`)
+)
 
-// read finds the licence files of a module at its top and says what they are.
+// notLinked are licences in the folder of a linked package that are of something else there.
+var notLinked = map[string]bool{
+	// Of the object of BoringSSL, which only GOEXPERIMENT=boringcrypto links; without it the package is empty functions.
+	"Go standard library: src/crypto/internal/boring/LICENSE": true,
+}
+
+// read finds the licence files of a module and says what they are: in the folder of each package that is linked, and above it up to the module's top.
+// A folder may be under another licence than the rest.
 func (m *module) read(c *classifier.Classifier) error {
-	entries, err := os.ReadDir(m.Dir)
-	if err != nil {
-		return fmt.Errorf("%s: %w", m.Path, err)
+	folders := map[string]bool{m.Dir: true}
+	for _, dir := range m.folders {
+		for inside(m.Dir, dir) && !folders[dir] {
+			folders[dir] = true
+			dir = filepath.Dir(dir)
+		}
 	}
-	for _, e := range entries {
-		if e.IsDir() || !isLicense.MatchString(e.Name()) || path.Ext(e.Name()) == ".go" {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(m.Dir, e.Name()))
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.Path, err)
-		}
-		m.files = append(m.files, file{e.Name(), text})
-		if strings.HasPrefix(strings.ToLower(e.Name()), "notice") {
-			continue
-		}
-		known := false
-		for _, match := range c.Match(text).Matches {
-			if match.MatchType != "License" {
-				continue
-			}
-			known = true
-			if !slices.Contains(m.licenses, match.Name) {
-				m.licenses = append(m.licenses, match.Name)
-			}
-		}
-		if !known {
-			return fmt.Errorf("%s: %s is like no known licence: look at it", m.Path, e.Name())
-		}
+	var bad []error
+	for _, dir := range slices.Sorted(maps.Keys(folders)) {
+		bad = append(bad, m.readFolder(c, dir))
+	}
+	if err := errors.Join(bad...); err != nil {
+		return err
 	}
 	// What a bundler noted of the scripts in web pages that are linked in.
 	bundled, err := filepath.Glob(filepath.Join(m.Dir, "ui/build/static/js/*.LICENSE.txt"))
@@ -201,9 +206,54 @@ func (m *module) read(c *classifier.Classifier) error {
 	return nil
 }
 
+// inside says whether a folder lies below another one, whatever links name them.
+func inside(top, dir string) bool {
+	rel, err := filepath.Rel(top, dir)
+	return err == nil && rel != "." && filepath.IsLocal(rel)
+}
+
+func (m *module) readFolder(c *classifier.Classifier, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.Path, err)
+	}
+	for _, e := range entries {
+		if e.IsDir() || !isLicense.MatchString(e.Name()) || path.Ext(e.Name()) == ".go" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.Path, err)
+		}
+		name, err := filepath.Rel(m.Dir, filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		name = filepath.ToSlash(name)
+		if notLinked[m.Path+": "+name] {
+			continue
+		}
+		m.files = append(m.files, file{name, text})
+		known := false
+		for _, match := range c.Match(text).Matches {
+			if match.MatchType != "License" {
+				continue
+			}
+			known = true
+			if !slices.Contains(m.licenses, match.Name) {
+				m.licenses = append(m.licenses, match.Name)
+			}
+		}
+		if !known && !isBeside.MatchString(e.Name()) {
+			return fmt.Errorf("%s: %s is like no known licence: look at it", m.Path, name)
+		}
+	}
+	return nil
+}
+
 func markdown(modules []*module) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Dependencies\n\nThe modules that are linked into the shipped programs (Linux), with the licences their own files name. Their texts are part of every package:\n"+
+	fmt.Fprintf(&b, "# Dependencies\n\nThe modules that are linked into the shipped programs (Linux), with the licences that files in the folders of the linked packages name. Their texts are part of every package:\n"+
 		"`THIRD_PARTY_LICENSES`; for the scripts in asynqmon's pages, what their bundler noted. Allowed: %s. This page is generated by `make generate`.\n\n| module | version | licence | in |\n|---|---|---|---|\n", strings.Join(allowed, ", "))
 	for _, m := range modules {
 		in := strings.Join(m.programs, ", ")

@@ -116,7 +116,7 @@ func walk(n parser.Node) (has, wrong []string) {
 // values checks what a label is compared with: one of its closed set at least must fit.
 func values(r metric.Row, name string, m *labels.Matcher) []string {
 	i := slices.IndexFunc(r.Labels, func(l metric.Label) bool { return l.Name == m.Name })
-	if i < 0 || r.Labels[i].Values == nil && r.Labels[i].Match == nil {
+	if i < 0 || r.Labels[i].Values == nil { // the settings, or a form, say which there are
 		return nil
 	}
 	l := r.Labels[i]

@@ -68,7 +68,7 @@ type panel struct {
 	wide int
 	// units of columns of a table that have another one than the rest.
 	units map[string]string
-	// warn and alarm colour what is as high, or as low where alarm is the lower.
+	// warn and alarm colour what is as high; where alarm is the lower, what is below; where they are the same, what is below is red.
 	warn, alarm float64
 	// words stand for values.
 	words map[string]string
@@ -83,6 +83,10 @@ var (
 	prometheus = object{"type": "prometheus", "uid": "prometheus"}
 	postgresql = object{"type": "postgres", "uid": "nphiesq-postgres"}
 )
+
+// least is the shortest time that a bar stands for: several scrapes. Each bar counts its own time, $__interval, and no more: $__rate_interval
+// is longer, so that one would be counted in several bars.
+const least = "1m"
 
 const (
 	height = 8
@@ -141,6 +145,9 @@ func (p panel) object(id int, at object) object {
 		if p.kind == table {
 			t["format"] = "table"
 		}
+		if p.kind == bars {
+			t["interval"] = least
+		}
 		targets = append(targets, t)
 	}
 	if p.sql != "" {
@@ -172,7 +179,7 @@ func (p panel) object(id int, at object) object {
 		"fieldConfig": object{"defaults": defaults, "overrides": overrides},
 	}
 	if p.kind == bars {
-		out["type"] = string(lines)
+		out["type"], out["interval"] = string(lines), least
 	}
 	if p.kind == table && p.sql == "" {
 		out["transformations"] = []object{{"id": "organize", "options": object{"excludeByName": object{"Time": true, "Value": true, "__name__": true, "alertstate": true}}}}
@@ -235,6 +242,8 @@ func (p panel) thresholds() object {
 			steps = append(steps, step("orange", p.warn))
 		}
 		steps = append(steps, step("red", p.alarm))
+	case p.warn == p.alarm && p.warn != 0:
+		steps = []object{step("red", nil), step("green", p.alarm)}
 	case p.warn > p.alarm:
 		steps = []object{step("red", nil), step("orange", p.alarm), step("green", p.warn)}
 	}

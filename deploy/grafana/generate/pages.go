@@ -52,11 +52,15 @@ LIMIT 100`,
 				{
 					kind: lines, title: "Delivery success", unit: "percentunit", warn: 0.99, alarm: 0.9,
 					say: "Share of the posts to a channel that Teams accepted. A gap: nothing was posted.",
-					ask: []query{{`sum by (channel) (rate(teams_delivery_attempts_total{channel=~"$channel", class="accepted"}[$__rate_interval])) / sum by (channel) (rate(teams_delivery_attempts_total{channel=~"$channel"}[$__rate_interval]))`, `{{channel}}`}},
+					ask: []query{{`sum by (channel) (rate(teams_posts_total{channel=~"$channel", class="accepted"}[$__rate_interval])) / sum by (channel) (rate(teams_posts_total{channel=~"$channel"}[$__rate_interval]))`, `{{channel}}`}},
 				},
 				{
-					kind: bars, title: "Posts that failed", say: "By the class of the answer and its HTTP status; none: there was no answer.", unit: "short",
-					ask: []query{{`sum by (class, status) (increase(teams_delivery_attempts_total{channel=~"$channel", class!="accepted"}[$__rate_interval])) > 0`, `{{class}} {{status}}`}},
+					kind: bars, title: "Posts that failed", say: "By the class of the answer.", unit: "short",
+					ask: []query{{`sum by (class) (increase(teams_posts_total{channel=~"$channel", class!="accepted"}[$__interval])) > 0`, `{{class}}`}},
+				},
+				{
+					kind: gauge, title: "Failed posts by status", say: "Since the workers started, by the class of the answer and its HTTP status; none: there was no answer.", unit: "short",
+					ask: []query{{`sum by (class, status) (teams_delivery_attempts_total{channel=~"$channel", class!="accepted"})`, `{{class}} {{status}}`}},
 				},
 				{
 					kind: chart, title: "Retries", unit: "short",
@@ -87,8 +91,8 @@ ORDER BY retry_count`,
 					},
 				},
 				{
-					kind: lines, title: "Drains that waited", say: "burst, period: our own limit; pause: Teams asked for it; circuit: a webhook that a person must mend; webhook: Vault has never answered.", unit: "short",
-					ask: []query{{`sum by (window) (increase(teams_rate_limit_deferrals_total{channel=~"$channel"}[$__rate_interval])) > 0`, `{{window}}`}},
+					kind: bars, title: "Drains that waited", say: "burst, period: our own limit; pause: Teams asked for it; circuit: a webhook that a person must mend; webhook: Vault has never answered.", unit: "short",
+					ask: []query{{`sum by (window) (increase(teams_rate_limit_deferrals_total{channel=~"$channel"}[$__interval])) > 0`, `{{window}}`}},
 				},
 				{
 					kind: stat, title: "Channels that rest", say: "Closed: posts leave. Open: nothing is posted, a person must mend the webhook. Half open: one post finds out.", unit: "short", alarm: 2, warn: 1,
@@ -99,11 +103,11 @@ ORDER BY retry_count`,
 			{"Decisions", []panel{
 				{
 					kind: bars, title: "Commands", say: "What people asked for, and what came of it.", unit: "short",
-					ask: []query{{`sum by (verb, outcome) (increase(action_requests_total[$__rate_interval])) > 0`, `{{verb}} {{outcome}}`}},
+					ask: []query{{`sum by (verb, outcome) (increase(action_requests_total[$__interval])) > 0`, `{{verb}} {{outcome}}`}},
 				},
 				{
 					kind: bars, title: "Escalated by themselves", say: "Alerts that nobody acknowledged in time.", unit: "short",
-					ask: []query{{`sum by (priority) (increase(nphiesq_escalations_total[$__rate_interval]))`, `{{priority}}`}},
+					ask: []query{{`sum by (priority) (increase(nphiesq_escalations_total[$__interval]))`, `{{priority}}`}},
 				},
 				{
 					kind: lines, title: "PagerDuty", say: "Events that wait, and events that PagerDuty never took.", unit: "short",
@@ -125,7 +129,7 @@ ORDER BY retry_count`,
 					ask: []query{{`max by (use) (nphiesq_claims_oldest_pending_age_seconds)`, `{{use}}`}},
 				},
 				{
-					kind: stat, title: "Audit trail", say: "Whether the chain of hashes is whole, as of the last check.", unit: "short", wide: 6, warn: 1,
+					kind: stat, title: "Audit trail", say: "Whether the chain of hashes is whole, as of the last check.", unit: "short", wide: 6, warn: 1, alarm: 1,
 					words: map[string]string{"0": "changed", "1": "whole"},
 					ask:   []query{{`min(audit_chain_valid)`, `audit trail`}},
 				},
@@ -158,7 +162,7 @@ ORDER BY 1`,
 				},
 				{
 					kind: bars, title: "Found and mended", say: "By the reconciler: abandoned: work of a process that died; missing: a row without a task; orphaned: a task that nobody works on; overdue: nothing was heard of a claim.", unit: "short",
-					ask: []query{{`sum by (finding) (increase(nphiesq_reconcile_findings_total[$__rate_interval])) > 0`, `{{finding}}`}},
+					ask: []query{{`sum by (finding) (increase(nphiesq_reconcile_findings_total[$__interval])) > 0`, `{{finding}}`}},
 				},
 			}},
 			{"Dead letters", []panel{
@@ -196,7 +200,7 @@ LIMIT 50`,
 				},
 				{
 					kind: bars, title: "Errors", say: "By their type, as on the cards; our_servers: the answer could not be kept.", unit: "short",
-					ask: []query{{`sum by (error_type) (increase(nphies_request_duration_seconds_count{outcome="error"}[$__rate_interval])) > 0`, `{{error_type}}`}},
+					ask: []query{{`sum by (error_type) (increase(nphies_request_duration_seconds_count{outcome="error"}[$__interval])) > 0`, `{{error_type}}`}},
 				},
 				{
 					kind: lines, title: "Time of an exchange", say: "The median of each event.", unit: "s",
@@ -250,8 +254,8 @@ LIMIT 50`,
 				{
 					kind: bars, title: "Certificates: changes", say: "Certificates that came into use, and looks at one that cannot be used.", unit: "short",
 					ask: []query{
-						{`sum by (license) (increase(nphies_client_certificate_reloads_total[$__rate_interval])) > 0`, `{{license}} in use`},
-						{`sum by (license) (increase(nphies_client_certificate_failures_total[$__rate_interval])) > 0`, `{{license}} cannot be used`},
+						{`sum by (license) (increase(nphies_client_certificate_reloads_total[$__interval])) > 0`, `{{license}} in use`},
+						{`sum by (license) (increase(nphies_client_certificate_failures_total[$__interval])) > 0`, `{{license}} cannot be used`},
 					},
 				},
 			}},
@@ -320,17 +324,21 @@ LIMIT 50`,
 		rows: []row{
 			{"Fleet", []panel{
 				{
-					kind: stat, title: "Workers", say: "By the leases they hold. Lost: it no longer renews its lease and has not given it back.", unit: "short",
-					ask: []query{{`max by (state) (nphiesq_workers)`, `{{state}}`}},
+					kind: stat, title: "Workers", say: "Those that hold a lease and renew it.", unit: "short", wide: 6, warn: 1, alarm: 1,
+					ask: []query{{`max(nphiesq_workers{state="alive"})`, `alive`}},
 				},
 				{
-					kind: stat, title: "Servers", say: "Whether they answer all processes.", unit: "short", warn: 1,
+					kind: stat, title: "Workers lost", say: "Those that no longer renew their lease and have not given it back.", unit: "short", wide: 6, alarm: 1,
+					ask: []query{{`max(nphiesq_workers{state="lost"})`, `lost`}},
+				},
+				{
+					kind: stat, title: "Servers", say: "Whether they answer all processes.", unit: "short", wide: 6, warn: 1, alarm: 1,
 					words: map[string]string{"0": "away", "1": "answers"},
 					ask:   []query{{`min by (dependency) (nphiesq_dependency_up)`, `{{dependency}}`}},
 				},
 				{
-					kind: stat, title: "Versions", say: "How many processes run which version.", unit: "short",
-					ask: []query{{`count by (version) (nphiesq_build_info)`, `{{version}}`}},
+					kind: stat, title: "Versions", say: "How many processes of each program run which version.", unit: "short", wide: 6,
+					ask: []query{{`count by (program, version) (nphiesq_build_info)`, `{{program}} {{version}}`}},
 				},
 			}},
 			{"Tasks", []panel{
@@ -340,7 +348,7 @@ LIMIT 50`,
 				},
 				{
 					kind: bars, title: "Attempts that did not end well", say: "By type and kind of error.", unit: "short",
-					ask: []query{{`sum by (task_type, outcome) (increase(nphiesq_task_attempts_total{instance=~"$instance", outcome!="ok"}[$__rate_interval])) > 0`, `{{task_type}} {{outcome}}`}},
+					ask: []query{{`sum by (task_type, outcome) (increase(nphiesq_task_attempts_total{instance=~"$instance", outcome!="ok"}[$__interval])) > 0`, `{{task_type}} {{outcome}}`}},
 				},
 				{
 					kind: lines, title: "Time of an attempt", say: "What 95 of 100 do not exceed.", unit: "s",
@@ -404,7 +412,7 @@ LIMIT 50`,
 				},
 				{
 					kind: bars, title: "Not let in", say: "Calls and links that were not let in, by the way they came and the reason.", unit: "short",
-					ask: []query{{`sum by (source, reason) (increase(action_auth_failures_total{instance=~"$instance"}[$__rate_interval])) > 0`, `{{source}} {{reason}}`}},
+					ask: []query{{`sum by (source, reason) (increase(action_auth_failures_total{instance=~"$instance"}[$__interval])) > 0`, `{{source}} {{reason}}`}},
 				},
 			}},
 		},

@@ -1,33 +1,72 @@
+{{/* Whatever is printed into an object goes through quote, or through one of these: YAML would take a name such as 123 or true for something else. */}}
+
+{{/* A name of at most 39 characters, so that what follows it has room. Two long ones stay two. */}}
 {{- define "nphiesq.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $full := .Release.Name -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if not (contains $name .Release.Name) -}}
+{{- $full = printf "%s-%s" .Release.Name $name -}}
+{{- end -}}
+{{- if gt (len $full) 39 -}}
+{{- printf "%s-%s" ($full | trunc 30 | trimSuffix "-") ($full | sha256sum | trunc 8) -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $full | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
+{{/* A value as a quoted string. Numbers come as floats; a whole one is written in full, and one that a float cannot hold is refused. */}}
+{{- define "nphiesq.value" -}}
+{{- if kindIs "float64" . -}}
+{{- if or (ge . 9007199254740992.0) (le . -9007199254740992.0) -}}
+{{- fail (printf "the number %g has too many digits: put it in quotes" .) -}}
+{{- end -}}
+{{- if eq (floor .) . -}}
+{{- int64 . | toString | quote -}}
+{{- else -}}
+{{- toString . | quote -}}
+{{- end -}}
+{{- else -}}
+{{- toString . | quote -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A number, for a field that is one. */}}
+{{- define "nphiesq.number" -}}
+{{- include "nphiesq.value" . | trimAll "\"" -}}
+{{- end -}}
+
+{{/* A map whose values must be strings: labels, annotations. */}}
+{{- define "nphiesq.strings" -}}
+{{- range $name, $value := . }}
+{{ $name | quote }}: {{ include "nphiesq.value" $value }}
+{{- end -}}
+{{- end -}}
+
+{{- define "nphiesq.tag" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- if and (not .Values.image.tag) (eq $tag "latest") -}}
+{{- fail "image.tag: this chart belongs to no release, so say which image to run" -}}
+{{- end -}}
+{{- $tag -}}
+{{- end -}}
+
 {{- define "nphiesq.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "nphiesq.labels" -}}
 {{ include "nphiesq.selector" . }}
-app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.image.tag | trunc 63 | replace ":" "_" | trimAll "-_." | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ include "nphiesq.tag" . | trunc 63 | replace ":" "_" | trimAll "-_." | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 {{- end -}}
 
 {{- define "nphiesq.image" -}}
-{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
-{{- if hasPrefix "sha256:" $tag -}}
-{{ .Values.image.repository }}@{{ $tag }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ $tag }}
-{{- end -}}
+{{- $tag := include "nphiesq.tag" . -}}
+{{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag | quote -}}
 {{- end -}}
 
 {{- define "nphiesq.serviceAccount" -}}
@@ -59,7 +98,7 @@ securityContext:
 {{- $root := .root -}}
 annotations:
   # A change of the settings makes new pods.
-  nphiesq/settings: {{ printf "%s%s" (toJson $root.Values.config) (toJson .own.config) | sha256sum }}
+  nphiesq/settings: {{ printf "%s%s" (toJson $root.Values.config) (toJson .own.config) | sha256sum | quote }}
   {{- with $root.Values.vault.agent }}
   {{- if .role }}
   vault.hashicorp.com/agent-inject: "true"
@@ -73,29 +112,29 @@ annotations:
   {{- end }}
   {{- end }}
   {{- with .own.podAnnotations }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "nphiesq.strings" . | nindent 2 }}
   {{- end }}
 labels:
   {{- include "nphiesq.labels" $root | nindent 2 }}
-  app.kubernetes.io/component: {{ .component }}
+  app.kubernetes.io/component: {{ .component | quote }}
 {{- end -}}
 
 {{- define "nphiesq.podSpec" -}}
 {{- $root := .root -}}
-serviceAccountName: {{ include "nphiesq.serviceAccount" $root }}
+serviceAccountName: {{ include "nphiesq.serviceAccount" $root | quote }}
 # Only Vault asks for the token.
 automountServiceAccountToken: {{ or (ne $root.Values.vault.role "") (ne $root.Values.vault.agent.role "") }}
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ .own.terminationGracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ include "nphiesq.number" .own.terminationGracePeriodSeconds }}
 {{ include "nphiesq.podSecurity" . }}
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .own.nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
+nodeSelector: {{- include "nphiesq.strings" . | nindent 2 }}
 {{- end }}
 {{- with .own.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
@@ -112,32 +151,31 @@ topologySpreadConstraints:
 {{- if $root.Values.filesSecret }}
 volumes:
   - name: files
-    secret: {secretName: {{ $root.Values.filesSecret }}, defaultMode: 0440}
+    secret: {secretName: {{ $root.Values.filesSecret | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 
 {{- define "nphiesq.env" -}}
 {{- $root := .root -}}
 {{- $addresses := dict "HTTP_ADDR" ":9090" "MONITOR_ADDR" ":8080" "ACTIONS_ADDR" ":8081" "MONITOR_HTTP_ADDR" ":9092" -}}
-{{- $settings := merge (dict) $addresses .own.config $root.Values.config -}}
+{{- /* Not merge: for it false, 0 and "" are nothing said. */ -}}
+{{- $settings := mergeOverwrite (dict) (deepCopy $root.Values.config) (deepCopy .own.config) $addresses -}}
 {{- with $root.Values.vault.role }}{{- $_ := set $settings "VAULT_K8S_ROLE" . }}{{- end -}}
 {{- if $root.Values.vault.agent.role }}{{- $_ := set $settings "CREDENTIALS_DIRECTORY" "/vault/secrets" }}{{- end -}}
 env:
   {{- range $name, $value := $root.Values.env }}
-  - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+  - {name: {{ $name | quote }}, value: {{ include "nphiesq.value" $value }}}
   {{- end }}
   {{- range $name, $value := $settings }}
-  {{- /* A whole number comes as a float. */}}
-  {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value = int64 $value }}{{ end }}
-  - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+  - {name: {{ $name | quote }}, value: {{ include "nphiesq.value" $value }}}
   {{- end }}
 {{- if or $root.Values.existingSecret .own.existingSecret }}
 envFrom:
   {{- with $root.Values.existingSecret }}
-  - secretRef: {name: {{ . }}}
+  - secretRef: {name: {{ . | quote }}}
   {{- end }}
   {{- with .own.existingSecret }}
-  - secretRef: {name: {{ . }}}
+  - secretRef: {name: {{ . | quote }}}
   {{- end }}
 {{- end }}
 {{- if $root.Values.filesSecret }}
@@ -149,4 +187,17 @@ volumeMounts:
 {{/* The values of a group of workers over those of all. */}}
 {{- define "nphiesq.group" -}}
 {{- toYaml (mergeOverwrite (deepCopy .root.Values.worker) (deepCopy .group)) -}}
+{{- end -}}
+
+{{/* A rule for ports that may be reached: none without ports, which would allow all. */}}
+{{- define "nphiesq.egress" -}}
+{{- if .ports -}}
+- ports:
+    {{- range .ports }}
+    - {port: {{ include "nphiesq.number" . }}, protocol: TCP}
+    {{- end }}
+  {{- with .to }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
 {{- end -}}
