@@ -110,7 +110,7 @@ gcc: # the race detector needs one
 test: deps ## everything that proves it works, on real servers
 	go test -timeout 9m $(TESTFLAGS) $(PACKAGES)
 
-check: gcc generated lint vet vaultdev deploy-check reproducible ## what CI runs
+check: gcc generated lint vet vaultdev deploy-check reproducible-programs ## what CI runs
 	TEST_VAULT_REQUIRED=1 $(MAKE) test TESTFLAGS='-race -shuffle=on' PACKAGES="$$(go list ./... | grep -v -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) test TESTFLAGS=-shuffle=on PACKAGES="$$(go list ./... | grep -E '$(PURE)' | tr '\n' ' ')"
 	$(MAKE) rules-check cards-check fuzz bench-once
@@ -151,6 +151,9 @@ deploy-check: ## what deploy/ holds: chart, compose file, units; scripts
 
 reproducible: ## the same source makes the same bytes, programs, SBOMs and packages; ARGS=--cold with an empty cache
 	@VERSION=$(VERSION) COMMIT=$(COMMIT) scripts/reproducible.sh $(filter --cold,$(ARGS))
+
+reproducible-programs: ## the same for the programs alone (part of check)
+	@VERSION=$(VERSION) COMMIT=$(COMMIT) scripts/reproducible.sh --programs
 
 vuln: ## known vulnerabilities in what the programs use (govulncheck; asks vuln.go.dev, so not in CI)
 	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
@@ -198,4 +201,4 @@ clean: ## remove what was made
 
 FORCE: ;
 
-.PHONY: FORCE gcc deploy-check reproducible vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean
+.PHONY: FORCE gcc deploy-check reproducible reproducible-programs vuln try-image try-systemd licenses sbom image deb dist help build cards cards-check rules-check demo drill drill-programs deps test check vaultdev generate generated lint vet fuzz bench bench-once schema new-migration clean

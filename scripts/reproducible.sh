@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds what is shipped twice, from copies of the source in different folders, and compares it byte for byte: programs, SBOMs, licences, packages, chart, archive. The
-# second copy belongs to somebody with a strict umask and without a C compiler. With --cold it also has an empty cache of its own (minutes).
+# second copy belongs to somebody with a strict umask and without a C compiler. With --cold it also has an empty cache of its own (minutes). With --programs only the
+# programs are built and compared.
 set -eu
 cd "$(dirname "$0")/.."
 tmp=$(mktemp -d)
@@ -8,12 +9,14 @@ trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
 : "${VERSION:?run it by make reproducible}" "${COMMIT:?}" "${SOURCE_DATE_EPOCH:?}"
 cold=""
 if [ "${1-}" = --cold ]; then cold=$tmp/cache; fi
+what=dist out=dist
+if [ "${1-}" = --programs ]; then what=build out=bin; fi
 build() { # build FOLDER
 	mkdir -p "$1"
 	git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$1"
-	make -s -C "$1" dist VERSION="$VERSION" COMMIT="$COMMIT" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" >"$tmp/log" 2>&1 || { tail -5 "$tmp/log" >&2; exit 1; }
-	cd "$1/dist"
-	find . -type f -exec stat -c '%a %n' {} + | grep '^[0-7]* \./share/' | sort -k2 >"$1.sums"
+	make -s -C "$1" "$what" VERSION="$VERSION" COMMIT="$COMMIT" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" >"$tmp/log" 2>&1 || { tail -5 "$tmp/log" >&2; exit 1; }
+	cd "$1/$out"
+	find . -type f -exec stat -c '%a %n' {} + | { grep '^[0-7]* \./share/' || true; } | sort -k2 >"$1.sums"
 	find . -type f | sort | xargs -d '\n' sha256sum >>"$1.sums"
 }
 (umask 022 && build "$tmp/one")
@@ -27,6 +30,10 @@ mkdir -p "$tmp/elsewhere"
 if ! diff "$tmp/one.sums" "$tmp/elsewhere/two.sums"; then
 	echo "reproducible.sh: the same source made different bytes" >&2
 	exit 1
+fi
+if [ "$what" = build ]; then
+	cat "$tmp/one.sums"
+	exit 0
 fi
 archive=$(echo "$tmp"/one/dist/release/*-linux-*.tar.gz)
 for f in compose.yaml compose.override.yaml deploy/compose/real.yaml Dockerfile CONTRIBUTING.md bin/worker; do

@@ -243,8 +243,9 @@ func TestPagesOfClaimsMeet(t *testing.T) {
 	require.Empty(t, none.Rows)
 }
 
-func BenchmarkClaimPagesOfAMillion(b *testing.B) {
+func BenchmarkAMillionClaims(b *testing.B) {
 	s, _ := aMillion(b)
+	benchmarkFigures(b, s)
 	middle, err := s.ClaimByIdentifier(b.Context(), "PR-0", store.Identifier{Value: "CLM-00500000"})
 	require.NoError(b, err)
 	for _, c := range millionPages(store.ClaimPlace(middle)) {
@@ -258,9 +259,9 @@ func BenchmarkClaimPagesOfAMillion(b *testing.B) {
 	}
 }
 
-// BenchmarkFiguresOfAMillion is what metrics cost, at most once in 15 s and worker; the outcomes, at most once in five minutes.
-func BenchmarkFiguresOfAMillion(b *testing.B) {
-	s, _ := aMillion(b)
+// benchmarkFigures shows what metrics cost: figures at most once in 15 s and worker, outcomes at most once in five minutes.
+func benchmarkFigures(b *testing.B, s *store.Store) {
+	b.Helper()
 	b.Run("figures", func(b *testing.B) {
 		for b.Loop() {
 			_, err := s.Figures(b.Context())
