@@ -214,3 +214,14 @@ func TestEraseSaysWhatItDidNot(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, out, "\terase\tclaim "+id+"\tapplied\tasked for")
 }
+
+// TestWhoDecidedIsTheAccount: $USER is anybody's word, and no name for the audit trail.
+func TestWhoDecidedIsTheAccount(t *testing.T) {
+	before := actor()
+	t.Setenv("USER", "ceo")
+	t.Setenv("LOGNAME", "ceo")
+	if after := actor(); after != before {
+		require.Regexp(t, `^uid [0-9]+ \(says ceo\)$`, after, "an account without a name")
+	}
+	require.NotEqual(t, "ceo", actor())
+}
