@@ -53,9 +53,9 @@ sbom: dist/bin ## what each shipped program is made of: dist/sbom/*.cdx.json (Cy
 		rm dist/sbom/$$p.cdx.json.new; \
 	done # without the hashes of the tool, which depend on who built it
 
-# Folders that are shipped as they are, with the same rights whatever the umask of who checked them out.
+# Folders that are shipped as they are, with the same rights whatever the umask of who checked them out. Without Go sources: ./... would take them for ours.
 dist/share: FORCE
-	rm -rf $@ && mkdir -p $@ && cp -R examples docs deploy $@/ && chmod -R u=rwX,go=rX $@
+	rm -rf $@ && mkdir -p $@ && cp -R examples docs deploy $@/ && rm -rf $@/deploy/check && find $@ -name '*.go' -delete && chmod -R u=rwX,go=rX $@
 
 image: dist/bin dist/share licenses sbom ## the container images nphiesq:VERSION and, with the simulator, nphiesq:demo
 	@test -f $(CERTS) || { echo "image: no $(CERTS): install ca-certificates, or name another file with CERTS=" >&2; exit 1; }

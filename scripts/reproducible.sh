@@ -35,6 +35,10 @@ if [ "$what" = build ]; then
 	cat "$tmp/one.sums"
 	exit 0
 fi
+if (cd "$tmp/one" && go list ./...) | grep /dist/; then
+	echo "reproducible.sh: dist holds Go packages, which ./... takes for ours" >&2
+	exit 1
+fi
 archive=$(echo "$tmp"/one/dist/release/*-linux-*.tar.gz)
 for f in compose.yaml compose.override.yaml deploy/compose/real.yaml Dockerfile CONTRIBUTING.md bin/worker; do
 	tar -tzf "$archive" "nphiesq-$VERSION/$f" >/dev/null || { echo "reproducible.sh: the archive has no $f" >&2; exit 1; }

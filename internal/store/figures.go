@@ -82,7 +82,8 @@ func (s *Store) Figures(ctx context.Context) (Figures, error) {
 		}
 		var use string
 		var at time.Time
-		rows, _ := tx.Query(ctx, `SELECT use, min(created_at) FROM claims WHERE state IN ('received', 'submitting', 'pending', 'pended') GROUP BY 1`)
+		rows, _ := tx.Query(ctx, // rows that could not be asked for hold the error, and ForEachRow returns it
+			`SELECT use, min(created_at) FROM claims WHERE state IN ('received', 'submitting', 'pending', 'pended') GROUP BY 1`)
 		if _, err = pgx.ForEachRow(rows, []any{&use, &at}, func() error { f.OldestPending[use] = at; return nil }); err != nil {
 			return err
 		}

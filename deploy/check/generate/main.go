@@ -209,8 +209,11 @@ func rows(b *bytes.Buffer, prefix string, node *yaml.Node) {
 			continue
 		}
 		var v any
-		_ = value.Decode(&v) // it was parsed before
-		def, _ := json.Marshal(v)
+		err := value.Decode(&v)
+		def, merr := json.Marshal(v)
+		if err = errors.Join(err, merr); err != nil {
+			def = []byte(err.Error()) // seen in the page: all values of a YAML file can be written as JSON
+		}
 		fmt.Fprintf(b, "| `%s` | `%s` | %s |\n", name, def, text)
 	}
 }
